@@ -1,0 +1,1 @@
+"""HTTP endpoints of istiod: health, metrics, status, debug views."""

@@ -1,0 +1,1 @@
+"""Turns specs into Envoy protobuf bytes: the only package that builds Envoy messages."""

@@ -1,0 +1,1 @@
+"""Decides what each class of proxies gets: snapshot + view -> specs. Pure; builds no protobuf (that is `istiod.encode`)."""

@@ -1,0 +1,1 @@
+"""Where configuration comes from: files, the federation store, a Kubernetes API."""

@@ -1,0 +1,1 @@
+"""Serves finished resources to proxies: subscriptions, order, one session per stream, the transport."""
