@@ -34,4 +34,6 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.object} {self.path}" if self.path else self.object
-        return f"{self.severity.name.lower()} {self.code}: {place}: {self.message}" + (f"; {self.fix}" if self.fix else "")
+        return f"{self.severity.name.lower()} {self.code}: {place}: {self.message}" + (
+            f"; {self.fix}" if self.fix else ""
+        )

@@ -179,7 +179,14 @@ def _distributed(
 
 def _with_weight(spec: EndpointSpec, weight: int) -> EndpointSpec:
     return EndpointSpec(
-        spec.address, spec.port, min(weight, MAX_WEIGHT), spec.health, spec.mtls, spec.workload, spec.identity_key, spec.health_check_port
+        spec.address,
+        spec.port,
+        min(weight, MAX_WEIGHT),
+        spec.health,
+        spec.mtls,
+        spec.workload,
+        spec.identity_key,
+        spec.health_check_port,
     )
 
 

@@ -64,7 +64,9 @@ class HttpConnection:
     grpc_web: bool = False
     server_name: str = "istio-envoy"
     access_logs: tuple[AccessLogSpec, ...] = ()
-    path_normalization: str = "BASE"  # Istio's MeshConfig.pathNormalization words: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES
+    path_normalization: str = (
+        "BASE"  # Istio's MeshConfig.pathNormalization words: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES
+    )
     proxyless: bool = False  # for gRPC's own xDS client: router only
 
 

@@ -1,0 +1,143 @@
+"""The two handlers of a filter chain, with the mesh's settings filled in: an HTTP connection manager or a TCP proxy.
+
+Owns what both directions and gateways have in common (access logs, names of statistics). Decides no routing.
+"""
+
+from __future__ import annotations
+
+from federation.model.service import Protocol
+from istiod.api.meshconfig import MeshConfig
+from istiod.resolve.specs.listener import (
+    AccessLogSpec,
+    ChainMatch,
+    ClientCert,
+    Direction,
+    FilterChainSpec,
+    HttpConnection,
+    TcpProxy,
+)
+from istiod.resolve.specs.route import HashPolicy, RouteConfigSpec
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
+
+BLACK_HOLE = "BlackHoleCluster"
+PASSTHROUGH = "PassthroughCluster"
+
+# What `http_inspector` reports of plaintext connections, and what Istio's clients offer inside mutual TLS.
+PLAIN_HTTP = ("http/1.1", "h2c")
+MESH_HTTP = ("istio-http/1.0", "istio-http/1.1", "istio-h2")
+MESH_TCP = ("istio-peer-exchange", "istio")
+MESH_ANY = ("istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2")
+# What a server of ours answers: the real protocols only, as stock Envoy would believe a private name to be HTTP/1.
+SERVER_HTTP = ("h2", "http/1.1")
+
+
+def plain_http(view: ProxyView) -> tuple[str, ...]:
+    """The protocols of `http_inspector` that this class of proxies handles as HTTP."""
+    return ("http/1.0", *PLAIN_HTTP) if view.http10 else PLAIN_HTTP
+
+
+def access_logs(mesh: MeshConfig) -> tuple[AccessLogSpec, ...]:
+    """The mesh's access log to a file, if one is configured."""
+    if not mesh.access_log_file:
+        return ()
+    if str(mesh.access_log_encoding) == "JSON":
+        return (AccessLogSpec(mesh.access_log_file, json_format=JSON_FORMAT),)
+    return (AccessLogSpec(mesh.access_log_file, format=mesh.access_log_format),)
+
+
+# Istio's default JSON access log.
+JSON_FORMAT = tuple(
+    (name, value)
+    for name, value in (
+        ("start_time", "%START_TIME%"),
+        ("route_name", "%ROUTE_NAME%"),
+        ("method", "%REQ(:METHOD)%"),
+        ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
+        ("protocol", "%PROTOCOL%"),
+        ("response_code", "%RESPONSE_CODE%"),
+        ("response_flags", "%RESPONSE_FLAGS%"),
+        ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
+        ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
+        ("bytes_received", "%BYTES_RECEIVED%"),
+        ("bytes_sent", "%BYTES_SENT%"),
+        ("duration", "%DURATION%"),
+        ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
+        ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
+        ("user_agent", "%REQ(USER-AGENT)%"),
+        ("request_id", "%REQ(X-REQUEST-ID)%"),
+        ("authority", "%REQ(:AUTHORITY)%"),
+        ("upstream_host", "%UPSTREAM_HOST%"),
+        ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
+        ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
+        ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
+        ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
+        ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+        ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
+    )
+)
+
+
+def inbound_http(snapshot: Snapshot, view: ProxyView, port: int, protocol: Protocol, routes: RouteConfigSpec) -> HttpConnection:
+    """The connection manager in front of the application. The caller's certificate is added to `x-forwarded-client-cert`."""
+    return HttpConnection(
+        stat_prefix=f"inbound_0.0.0.0_{port};",
+        routes=routes,
+        direction=Direction.INBOUND,
+        client_cert=ClientCert.APPEND_FORWARD,
+        set_client_cert_details=True,
+        accept_http10=view.http10,
+        grpc_web=protocol is Protocol.GRPC_WEB,
+        access_logs=access_logs(snapshot.mesh),
+    )
+
+
+def outbound_http(snapshot: Snapshot, view: ProxyView, address: str, port: int, route: str, grpc_web: bool = False) -> HttpConnection:
+    """The connection manager for calls of the application, with routes from RDS."""
+    return HttpConnection(
+        stat_prefix=f"outbound_{address}_{port};",
+        routes=route,
+        direction=Direction.OUTBOUND,
+        accept_http10=view.http10,
+        grpc_web=grpc_web,
+        access_logs=access_logs(snapshot.mesh),
+    )
+
+
+def gateway_http(snapshot: Snapshot, view: ProxyView, port: int, route: str) -> HttpConnection:
+    """The connection manager of an edge: the peer's address is believed, its claims are not."""
+    return HttpConnection(
+        stat_prefix=f"outbound_0.0.0.0_{port};",
+        routes=route,
+        direction=Direction.OUTBOUND,
+        client_cert=ClientCert.SANITIZE_SET,
+        set_client_cert_details=True,
+        use_remote_address=True,
+        accept_http10=view.http10,
+        access_logs=access_logs(snapshot.mesh),
+    )
+
+
+def tcp_proxy(
+    snapshot: Snapshot,
+    clusters: tuple[tuple[str, int], ...] | str,
+    idle_timeout: float | None = None,
+    attempts: int | None = None,
+    hash_policy: HashPolicy | None = None,
+    stat_prefix: str = "",
+) -> TcpProxy:
+    """Bytes to one upstream by name, or to several by weight."""
+    pairs = ((clusters, 1),) if isinstance(clusters, str) else clusters
+    return TcpProxy(
+        stat_prefix=stat_prefix or (pairs[0][0] if len(pairs) == 1 else "outbound_tcp"),
+        clusters=pairs,
+        idle_timeout=idle_timeout,
+        max_connect_attempts=attempts,
+        access_logs=access_logs(snapshot.mesh),
+        hash_policy=hash_policy,
+    )
+
+
+def guard_chain(snapshot: Snapshot, name: str, port: int) -> FilterChainSpec:
+    """Closes connections that were made to the capture port itself, which would loop."""
+    return FilterChainSpec(name, ChainMatch(destination_port=port), tcp_proxy(snapshot, BLACK_HOLE, stat_prefix=BLACK_HOLE))

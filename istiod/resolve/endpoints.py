@@ -1,0 +1,144 @@
+"""Endpoints of every upstream of a service, as one class of proxies must see them.
+
+Pure: snapshot + view -> `EndpointsSpec`. Order of the filters is Istio's: port, subset, cluster, network view, health, then
+networks and gateways, then localities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from federation.model.names import ServiceKey
+from federation.model.service import Protocol, Service, ServicePort
+from federation.model.sni import OutboundName
+from federation.model.workload import Endpoint, Health, NetworkGateway
+from istiod.api.destinationrule import TLSMode, TrafficPolicy
+from istiod.resolve.defaults import Profile, profile
+from istiod.resolve.locality import LocalityPolicy, place
+from istiod.resolve.networks import Candidate, GatewayIndex, reach
+from istiod.resolve.peerauth import MtlsMode, mtls_mode
+from istiod.resolve.policy import effective_policy, locality_of, outlier_of
+from istiod.resolve.specs.endpoints import EndpointsSpec
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
+from istiod.view.visibility import DestinationPolicy, destination_policy
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One upstream of a service: a port, maybe a subset, and the policy in force there.
+
+    `passthrough` is the form that an east-west gateway serves: named like the SNI, bytes forwarded unopened.
+    """
+
+    service: Service
+    port: ServicePort
+    subset: str
+    subset_labels: Mapping[str, str]
+    policy: TrafficPolicy
+    config: str
+    passthrough: bool = False
+
+    @property
+    def outbound(self) -> OutboundName:
+        """Port, subset and host as a name."""
+        return OutboundName(self.port.number, self.subset, self.service.host)
+
+    @property
+    def name(self) -> str:
+        """The name of the Envoy cluster and of its endpoints."""
+        return self.outbound.format_sni() if self.passthrough else self.outbound.format_cluster()
+
+
+def upstreams_of(
+    snapshot: Snapshot, view: ProxyView, service: Service, passthrough: bool = False
+) -> Iterator[Upstream]:
+    """Every upstream that proxies of this view have for a service: each port, and each subset of its rule."""
+    rule = destination_policy(snapshot, view, service)
+    for port in service.ports:
+        if port.protocol is Protocol.UDP:
+            continue
+        yield _upstream(service, port, rule, passthrough)
+        for name, subset in rule.subsets.items() if rule else ():
+            policy = effective_policy(rule.policy if rule else None, subset.traffic_policy, port.number)
+            yield Upstream(service, port, name, subset.labels or {}, policy, rule.config if rule else "", passthrough)
+
+
+def _upstream(service: Service, port: ServicePort, rule: DestinationPolicy | None, passthrough: bool) -> Upstream:
+    policy = effective_policy(rule.policy if rule else None, None, port.number)
+    return Upstream(service, port, "", {}, policy, rule.config if rule else "", passthrough)
+
+
+def endpoints_of(
+    snapshot: Snapshot, view: ProxyView, key: ServiceKey, passthrough: bool = False
+) -> tuple[EndpointsSpec, ...]:
+    """The endpoints of all upstreams of one service for a view; empty if the service is gone."""
+    service = snapshot.services.get(key)
+    if service is None:
+        return ()
+    return tuple(
+        upstream_endpoints(snapshot, view, upstream) for upstream in upstreams_of(snapshot, view, service, passthrough)
+    )
+
+
+def upstream_endpoints(snapshot: Snapshot, view: ProxyView, upstream: Upstream) -> EndpointsSpec:
+    """The endpoints of one upstream by priority and locality."""
+    defaults = profile(snapshot.mesh.isthmus.defaults)
+    candidates = _candidates(snapshot, view, upstream, defaults)
+    if upstream.passthrough:
+        candidates = (candidate for candidate in candidates if candidate.mtls)
+    reachable = reach(candidates, view.network, gateway_index(snapshot.gateways))
+    return EndpointsSpec(
+        upstream.name, place(reachable, view.locality, view.labels, placement(snapshot, upstream, defaults))
+    )
+
+
+def placement(snapshot: Snapshot, upstream: Upstream, defaults: Profile) -> LocalityPolicy:
+    """How the endpoints of an upstream are ordered by locality."""
+    outlier = outlier_of(upstream.policy, defaults)
+    return locality_of(upstream.policy, upstream.service, snapshot.mesh, outlier)
+
+
+def _candidates(snapshot: Snapshot, view: ProxyView, upstream: Upstream, defaults: Profile) -> Iterator[Candidate]:
+    service, subset = upstream.service, upstream.subset_labels
+    for endpoint in snapshot.endpoints.get(service.key, ()):
+        port = endpoint.port(upstream.port.name)
+        if not port or (subset and not endpoint.labels.selected_by(subset)):
+            continue
+        if service.cluster_local and endpoint.cluster != view.cluster:
+            continue
+        if view.requested_networks and endpoint.network and endpoint.network not in view.requested_networks:
+            continue
+        if endpoint.health is Health.DRAINING:
+            continue
+        yield Candidate(endpoint, port, takes_mutual_tls(snapshot, upstream.policy, service, endpoint, port))
+
+
+def takes_mutual_tls(
+    snapshot: Snapshot, policy: TrafficPolicy, service: Service, endpoint: Endpoint, port: int
+) -> bool:
+    """Whether mutual TLS is spoken to an endpoint: a rule's TLS mode decides alone, else its sidecar and PeerAuthentication."""
+    if policy.tls is not None and policy.tls.mode is not None:
+        return policy.tls.mode is TLSMode.ISTIO_MUTUAL
+    if not endpoint.mtls:
+        return False
+    return mtls_mode(snapshot, endpoint.namespace or service.namespace, endpoint.labels, port) is not MtlsMode.DISABLE
+
+
+@lru_cache(maxsize=8)
+def gateway_index(gateways: tuple[NetworkGateway, ...]) -> GatewayIndex:
+    """The gateways of a snapshot by network and cluster."""
+    return GatewayIndex(gateways)
+
+
+def identities_of(snapshot: Snapshot, service: Service) -> tuple[str, ...]:
+    """The SPIFFE identities that endpoints of a service may show, declared ones first."""
+    seen = dict.fromkeys(service.subject_alt_names)
+    seen.update(dict.fromkeys(_identities(snapshot.endpoints.get(service.key, ()))))
+    return tuple(seen)
+
+
+def _identities(endpoints: Iterable[Endpoint]) -> list[str]:
+    return sorted({str(endpoint.identity) for endpoint in endpoints if endpoint.identity is not None})

@@ -1,0 +1,158 @@
+"""The ports on which a workload takes traffic, and the upstreams that lead from its sidecar to the application.
+
+Input: the view's service targets, or the ingress listeners of its Sidecar resource, which replace them. Knows nothing of
+TLS or filter chains. Rules: Istio's Sidecar reference, `ingress`; the oldest service decides on a port that several claim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from federation.model.findings import Finding, Severity
+from federation.model.locality import NO_LOCALITY
+from federation.model.names import ServiceKey
+from federation.model.service import Protocol
+from istiod.resolve.specs.cluster import (
+    BreakerSpec,
+    ClusterSpec,
+    Discovery,
+    HttpUpstream,
+    HttpVersion,
+    LbPolicy,
+    LbSpec,
+    ServiceRef,
+)
+from istiod.resolve.specs.endpoints import EndpointsSpec, EndpointSpec, LocalityEndpointsSpec
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
+
+INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
+# Connections to the application come from here, so that the capture rules let them through.
+INBOUND_SOURCE = "127.0.0.6"
+CLEANUP_INTERVAL = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class InboundPort:
+    """One captured workload port.
+
+    `service_port` is the port that clients call, `operation` the name of its requests in traces. `default_endpoint` is
+    where the application listens when the Sidecar says so: `ip:port` or `unix://path`, "" = the port itself.
+    """
+
+    number: int
+    protocol: Protocol
+    service_port: int
+    operation: str
+    services: tuple[ServiceRef, ...]
+    default_endpoint: str = ""
+
+
+def inbound_cluster_name(port: int) -> str:
+    """`inbound|<port>||` of a workload port."""
+    return f"inbound|{port}||"
+
+
+def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...]:
+    """One entry per workload port, by number; the oldest service that claims a port says what it speaks."""
+    ports: dict[int, InboundPort] = {}
+    refs: dict[int, list[ServiceRef]] = {}
+    for target in view.targets:
+        if target.port.protocol is Protocol.UDP or not target.target_port:
+            continue
+        number = target.target_port
+        refs.setdefault(number, []).append(_ref(snapshot, target.service))
+        if number not in ports:
+            operation = f"{target.service.host}:{target.port.number}/*"
+            ports[number] = InboundPort(number, target.port.protocol, target.port.number, operation, ())
+    declared = tuple(
+        InboundPort(number, port.protocol, port.service_port, port.operation, tuple(dict.fromkeys(refs[number])))
+        for number, port in sorted(ports.items())
+    )
+    return declared
+
+
+def port_conflicts(view: ProxyView) -> tuple[Finding, ...]:
+    """Workload ports that services of different protocols claim; the oldest service is followed."""
+    first: dict[int, tuple[ServiceKey, Protocol]] = {}
+    findings = []
+    for target in view.targets:
+        service, protocol = first.setdefault(target.target_port, (target.service, target.port.protocol))
+        if target.target_port and protocol.is_http != target.port.protocol.is_http:
+            findings.append(
+                Finding(
+                    Severity.WARNING,
+                    "InboundPortConflict",
+                    f"Service {target.service}",
+                    f"spec.ports[{target.port.name}]",
+                    f"workload port {target.target_port} is {protocol} by {service} and {target.port.protocol} here",
+                    "declare one protocol for the port in both services",
+                )
+            )
+    return tuple(findings)
+
+
+def _ref(snapshot: Snapshot, key: ServiceKey) -> ServiceRef:
+    service = snapshot.services.get(key)
+    return ServiceRef(key.host, service.name if service is not None else key.host.partition(".")[0], key.namespace)
+
+
+def inbound_clusters(snapshot: Snapshot, view: ProxyView) -> tuple[ClusterSpec, ...]:
+    """`inbound|<port>||` per workload port, then `InboundPassthroughCluster` for all others."""
+    return (*(_cluster(port) for port in inbound_ports(snapshot, view)), _passthrough())
+
+
+def _cluster(port: InboundPort) -> ClusterSpec:
+    name = inbound_cluster_name(port.number)
+    address, _, number = port.default_endpoint.rpartition(":")
+    if port.default_endpoint.startswith("unix://"):
+        return _static(name, port, EndpointSpec(port.default_endpoint, 0))
+    if address in ("127.0.0.1", "[::1]"):
+        return _static(name, port, EndpointSpec(address.strip("[]"), int(number)))
+    return ClusterSpec(
+        name=name,
+        discovery=Discovery.ORIGINAL_DST,
+        connect_timeout=10.0,
+        lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
+        http=HttpUpstream(_version(port.protocol)),
+        breakers=BreakerSpec(),
+        bind_address=INBOUND_SOURCE,
+        alt_stat_name=f"{name};",
+        services=port.services,
+        cleanup_interval=CLEANUP_INTERVAL,
+        original_dst_port=int(number) if number else 0,
+    )
+
+
+def _static(name: str, port: InboundPort, endpoint: EndpointSpec) -> ClusterSpec:
+    return ClusterSpec(
+        name=name,
+        discovery=Discovery.STATIC,
+        connect_timeout=10.0,
+        lb=LbSpec(LbPolicy.ROUND_ROBIN),
+        http=HttpUpstream(_version(port.protocol)),
+        breakers=BreakerSpec(),
+        endpoints=EndpointsSpec(name, (LocalityEndpointsSpec(NO_LOCALITY, 0, None, (endpoint,)),)),
+        alt_stat_name=f"{name};",
+        services=port.services,
+    )
+
+
+def _passthrough() -> ClusterSpec:
+    return ClusterSpec(
+        name=INBOUND_PASSTHROUGH,
+        discovery=Discovery.ORIGINAL_DST,
+        connect_timeout=10.0,
+        lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
+        http=HttpUpstream(HttpVersion.DOWNSTREAM),
+        breakers=BreakerSpec(),
+        bind_address=INBOUND_SOURCE,
+    )
+
+
+def _version(protocol: Protocol) -> HttpVersion:
+    if protocol.is_http2:
+        return HttpVersion.HTTP2
+    if protocol.is_http:
+        return HttpVersion.HTTP1
+    return HttpVersion.DOWNSTREAM if protocol is Protocol.AUTO else HttpVersion.NONE

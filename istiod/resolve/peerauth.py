@@ -1,0 +1,74 @@
+"""Which mutual TLS mode a workload's port is in, by PeerAuthentication.
+
+Pure look-up in the snapshot's table. Rules: Istio's PeerAuthentication reference (mesh < namespace < workload < port;
+`UNSET` inherits; the oldest of several at one level; PERMISSIVE when nobody says anything). Server chains and the
+clients' auto mutual TLS both ask here, so they agree. A policy that is not valid counts as STRICT for what it selects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from federation.model.labels import NO_LABELS, Labels
+from federation.model.names import NamespacedName
+from istiod.resolve.memo import memo
+from istiod.resolve.objects import age_order, labels_of_selector, table_of
+from istiod.snapshot import Snapshot
+
+
+class MtlsMode(StrEnum):
+    """Istio's words; `UNSET` never comes out of `mtls_mode`."""
+
+    UNSET = "UNSET"
+    DISABLE = "DISABLE"
+    PERMISSIVE = "PERMISSIVE"
+    STRICT = "STRICT"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPolicy:
+    """What one policy says. `ports` are the workload's port numbers."""
+
+    selector: Labels
+    mode: MtlsMode
+    ports: tuple[tuple[int, MtlsMode], ...] = ()
+
+    def at(self, port: int) -> MtlsMode:
+        """The mode for a port; UNSET when the policy leaves it open."""
+        for number, mode in self.ports:
+            if number == port and mode is not MtlsMode.UNSET:
+                return mode
+        return self.mode
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPolicies:
+    """All policies by namespace: the one without selector, and those with one, oldest first."""
+
+    root: str
+    whole: Mapping[str, PeerPolicy]
+    selecting: Mapping[str, tuple[PeerPolicy, ...]]
+
+    def workload(self, namespace: str, labels: Mapping[str, str]) -> PeerPolicy | None:
+        """The policy that selects these labels, if any: the oldest one."""
+        items = labels if isinstance(labels, Labels) else Labels(labels)
+        return next((p for p in self.selecting.get(namespace, ()) if items.selected_by(p.selector)), None)
+
+    def mode(self, namespace: str, labels: Mapping[str, str], port: int) -> MtlsMode:
+        """The mode in force for one port of a workload (0 = any other port)."""
+        return self._first(namespace, self.workload(namespace, labels), port)
+
+    def _first(self, namespace: str, workload: PeerPolicy | None, port: int) -> MtlsMode:
+        for policy in (workload, self.whole.get(namespace), self.whole.get(self.root)):
+            mode = policy.at(port) if policy is not None else MtlsMode.UNSET
+            if mode is not MtlsMode.UNSET:
+                return mode
+        return MtlsMode.PERMISSIVE
+
+    def singled_out_ports(self, namespace: str, labels: Mapping[str, str]) -> tuple[int, ...]:
+        """Ports for which the workload's policy says something of their own."""
+        policy = self.workload(namespace, labels)
+        return tuple(number for number, _ in policy.ports) if policy is not None else ()

@@ -1,0 +1,97 @@
+"""The client side of TLS: what a proxy does towards one upstream, and whether an endpoint takes mutual TLS.
+
+Rules: Istio's auto mutual TLS and `ClientTLSSettings`; names of SDS secrets as Istio's agents serve them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from federation.model.sni import OutboundName
+from istiod.api.destinationrule import ClientTLSSettings, TLSMode
+from istiod.resolve.specs.cluster import HttpVersion
+from istiod.resolve.specs.match import MatchKind, StringMatch
+from istiod.resolve.specs.tls import SecretRef, SecretSource, UpstreamTls
+from istiod.view.proxy import ProxyView
+
+WORKLOAD_CERTIFICATE = "default"
+ROOTS = "ROOTCA"
+
+# Offered by the client so that the server's chains tell mesh traffic from an application's own TLS. The real protocol
+# follows where there is one: stock Envoy negotiates it, and Istio's names never go on the wire as a server's answer.
+ALPN_TCP = ("istio",)
+ALPN_HTTP1 = ("istio-http/1.1", "http/1.1")
+ALPN_HTTP2 = ("istio-h2", "h2")
+
+
+def secret_source(view: ProxyView) -> SecretSource:
+    """Where this class of proxies gets its workload certificate."""
+    return SecretSource.ADS if view.agentless else SecretSource.SDS_GRPC
+
+
+def mesh_alpn(version: HttpVersion) -> tuple[str, ...]:
+    """What a client offers inside mutual TLS to an upstream of that HTTP version."""
+    match version:
+        case HttpVersion.HTTP1:
+            return ALPN_HTTP1
+        case HttpVersion.HTTP2:
+            return ALPN_HTTP2
+        case _:
+            return ALPN_TCP
+
+
+def mutual_tls(view: ProxyView, name: OutboundName, identities: Iterable[str], version: HttpVersion) -> UpstreamTls:
+    """Mesh mutual TLS to one port of a service whose endpoints may show any of `identities` (none = any of the mesh)."""
+    source = secret_source(view)
+    return UpstreamTls(
+        certificate=SecretRef(WORKLOAD_CERTIFICATE, source),
+        roots=SecretRef(ROOTS, source),
+        sni=name.format_sni(),
+        san_matches=tuple(StringMatch(MatchKind.EXACT, identity) for identity in sorted(set(identities))),
+        alpn=mesh_alpn(version),
+    )
+
+
+def from_settings(
+    view: ProxyView, settings: ClientTLSSettings, name: OutboundName, identities: Iterable[str], version: HttpVersion
+) -> UpstreamTls | None:
+    """What a DestinationRule's `tls` asks for; None for DISABLE."""
+    match settings.mode:
+        case TLSMode.DISABLE:
+            return None
+        case TLSMode.ISTIO_MUTUAL:
+            mutual = mutual_tls(view, name, settings.subject_alt_names or identities, version)
+            return mutual if not settings.sni else _with_sni(mutual, settings.sni)
+    certificate = None
+    if settings.mode is TLSMode.MUTUAL:
+        certificate = _credential(settings)
+    return UpstreamTls(
+        certificate=certificate,
+        roots=None if settings.insecure_skip_verify else _roots(settings),
+        sni=settings.sni,
+        san_matches=tuple(StringMatch(MatchKind.EXACT, san) for san in settings.subject_alt_names),
+        san_type="ANY",
+        alpn=("h2",) if version is HttpVersion.HTTP2 else ("http/1.1",) if version is HttpVersion.HTTP1 else (),
+        auto_sni=not settings.sni,
+        auto_san_validation=not settings.sni and not settings.subject_alt_names and not settings.insecure_skip_verify,
+    )
+
+
+def _with_sni(tls: UpstreamTls, sni: str) -> UpstreamTls:
+    return UpstreamTls(tls.certificate, tls.roots, sni, tls.san_matches, tls.san_type, tls.alpn)
+
+
+def _credential(settings: ClientTLSSettings) -> SecretRef | None:
+    if settings.credential_name:
+        return SecretRef(f"kubernetes://{settings.credential_name}", SecretSource.ADS)
+    if settings.client_certificate and settings.private_key:
+        return SecretRef(f"file-cert:{settings.client_certificate}~{settings.private_key}", SecretSource.SDS_GRPC)
+    return None
+
+
+def _roots(settings: ClientTLSSettings) -> SecretRef | None:
+    if settings.credential_name:
+        return SecretRef(f"kubernetes://{settings.credential_name}-cacert", SecretSource.ADS)
+    if settings.ca_certificates:
+        return SecretRef(f"file-root:{settings.ca_certificates}", SecretSource.SDS_GRPC)
+    return None
