@@ -39,7 +39,9 @@ def frame_resource(type_url: str, name: str, body: bytes) -> Resource:
     version = blake2b(body, digest_size=8).hexdigest()
     url = type_url.encode()
     packed = _field(1, url) + _field(2, body)  # Any.type_url, Any.value
-    delta = _field(3, name.encode()) + _field(1, version.encode()) + _field(2, packed)  # Resource.name, .version, .resource
+    delta = (
+        _field(3, name.encode()) + _field(1, version.encode()) + _field(2, packed)
+    )  # Resource.name, .version, .resource
     return Resource(name, version, _field(2, packed), _field(2, delta))
 
 

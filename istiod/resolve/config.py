@@ -1,18 +1,38 @@
-"""The whole configuration of one class of proxies, as specs. The entry of the package for the pipeline.
+"""One view's whole configuration as specs. The entry of the package for the pipeline.
 
 `resolve_view` computes everything for a view; `resolve_endpoints` only the endpoints of one service, for the fast path
-of endpoint changes. Both give the same result for the same snapshot.
+of endpoint changes. Both give the same result for the same snapshot. Listeners and routes do not depend on where a proxy
+runs or what it serves, so views that differ only there share them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from federation.model.findings import Finding
+from federation.model.names import ServiceKey
+from federation.model.service import Resolution, Service
+from istiod.memo import memo
+from istiod.resolve.clusters import outbound_clusters, passthrough_clusters
+from istiod.resolve.eastwest import passed_services, with_implied_server
+from istiod.resolve.endpoints import endpoints_of
+from istiod.resolve.gateway_servers import OpenPort, open_ports, port_findings
+from istiod.resolve.gateways import gateway_listeners
+from istiod.resolve.inbound import inbound_listener
+from istiod.resolve.inbound_ports import inbound_clusters, port_conflicts
+from istiod.resolve.objects import table_of
+from istiod.resolve.outbound import outbound
+from istiod.resolve.proxyless import proxyless_listeners
+from istiod.resolve.scope import Scope, routing_class, scope_of
+from istiod.resolve.sidecar_routes import sidecar_routes
 from istiod.resolve.specs.cluster import ClusterSpec
 from istiod.resolve.specs.endpoints import EndpointsSpec
 from istiod.resolve.specs.listener import ListenerSpec
 from istiod.resolve.specs.route import RouteConfigSpec
+from istiod.resolve.unsupported import unsupported_fields
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyType, ProxyView
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +44,126 @@ class ViewConfig:
     listeners: tuple[ListenerSpec, ...]
     routes: tuple[RouteConfigSpec, ...]
     findings: tuple[Finding, ...] = ()
+
+
+def resolve_view(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
+    """Everything that proxies of this view must be told."""
+    match view.type:
+        case ProxyType.SIDECAR:
+            return _sidecar(snapshot, view)
+        case ProxyType.ROUTER:
+            return _router(snapshot, view)
+        case ProxyType.GRPC:
+            return _proxyless(snapshot, view)
+
+
+def resolve_endpoints(snapshot: Snapshot, view: ProxyView, key: ServiceKey) -> tuple[EndpointsSpec, ...]:
+    """The endpoints of one service as this view gets them; empty if it does not see the service, or needs none from us."""
+    scope = scope_of(snapshot, view)
+    service = scope.by_key.get(key)
+    if service is None:
+        return ()
+    found = _endpoints(snapshot, view, (service,))
+    if view.type is not ProxyType.ROUTER:
+        return found
+    passed = passed_services(view, scope, _ports(snapshot, view))
+    return (*found, *_passed_endpoints(snapshot, view, (service,) if service in passed else ()))
+
+
+def _endpoints(snapshot: Snapshot, view: ProxyView, services: Iterable[Service]) -> tuple[EndpointsSpec, ...]:
+    """Endpoints of upstreams that ask for them; those of DNS and original destination upstreams stand in the upstream."""
+    return tuple(
+        spec
+        for service in services
+        if service.resolution is Resolution.ENDPOINTS
+        or (service.resolution is Resolution.PASSTHROUGH and service.headless and view.type is not ProxyType.SIDECAR)
+        for spec in endpoints_of(snapshot, view, service.key)
+    )
+
+
+def _passed_endpoints(snapshot: Snapshot, view: ProxyView, services: Iterable[Service]) -> tuple[EndpointsSpec, ...]:
+    return tuple(spec for service in services for spec in endpoints_of(snapshot, view, service.key, passthrough=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    listeners: tuple[ListenerSpec, ...]
+    routes: tuple[RouteConfigSpec, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def _sidecar(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
+    scope = scope_of(snapshot, view)
+    parts = _shared_parts(snapshot, view, scope)
+    return ViewConfig(
+        clusters=(*outbound_clusters(snapshot, view, scope.services), *inbound_clusters(snapshot, view)),
+        endpoints=_endpoints(snapshot, view, scope.services),
+        listeners=(*parts.listeners, inbound_listener(snapshot, view)),
+        routes=parts.routes,
+        findings=(*parts.findings, *port_conflicts(view), *unsupported_fields(snapshot)),
+    )
+
+
+def _router(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
+    scope = scope_of(snapshot, view)
+    ports = _ports(snapshot, view)
+    passed = passed_services(view, scope, ports)
+    built = gateway_listeners(snapshot, view, scope, scope.gateway_rules, ports)
+    return ViewConfig(
+        clusters=(*outbound_clusters(snapshot, view, scope.services), *passthrough_clusters(snapshot, view, passed)),
+        endpoints=(*_endpoints(snapshot, view, scope.services), *_passed_endpoints(snapshot, view, passed)),
+        listeners=built.listeners,
+        routes=built.routes,
+        findings=(*port_findings(table_of(snapshot, "Gateway"), view), *unsupported_fields(snapshot)),
+    )
+
+
+def _ports(snapshot: Snapshot, view: ProxyView) -> tuple[OpenPort, ...]:
+    return with_implied_server(view, open_ports(table_of(snapshot, "Gateway"), view))
+
+
+def _proxyless(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
+    scope = scope_of(snapshot, view)
+    listeners, routes = proxyless_listeners(snapshot, view, scope)
+    return ViewConfig(
+        clusters=tuple(outbound_clusters(snapshot, view, scope.services)),
+        endpoints=_endpoints(snapshot, view, scope.services),
+        listeners=listeners,
+        routes=routes,
+        findings=unsupported_fields(snapshot),
+    )
+
+
+def _shared_parts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> _Parts:
+    """Outbound listeners and routes, made once for all views that differ only in what cannot matter to them."""
+    known = _known_parts(
+        snapshot.mesh,
+        snapshot.services,
+        table_of(snapshot, "VirtualService"),
+        table_of(snapshot, "DestinationRule"),
+        table_of(snapshot, "Sidecar"),
+        _members(snapshot),
+    )
+    key = routing_class(view)
+    found = known.get(key)
+    if found is None:
+        found = known[key] = _outbound_parts(snapshot, key, scope)
+    return found
+
+
+@memo(size=2)
+def _known_parts(*_inputs: object) -> dict[ProxyView, _Parts]:
+    return {}
+
+
+def _members(snapshot: Snapshot) -> object:
+    """Endpoints matter to listeners only where a headless service has bytes to be caught per member."""
+    return snapshot.endpoints if any(service.headless for service in snapshot.services.values()) else None
+
+
+def _outbound_parts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> _Parts:
+    built = outbound(snapshot, view, scope)
+    routes = tuple(
+        sidecar_routes(snapshot, view, scope, need.listener, need.name, need.port, need.host) for need in built.routes
+    )
+    return _Parts(built.listeners, routes, built.findings)

@@ -78,7 +78,9 @@ JSON_FORMAT = tuple(
 )
 
 
-def inbound_http(snapshot: Snapshot, view: ProxyView, port: int, protocol: Protocol, routes: RouteConfigSpec) -> HttpConnection:
+def inbound_http(
+    snapshot: Snapshot, view: ProxyView, port: int, protocol: Protocol, routes: RouteConfigSpec
+) -> HttpConnection:
     """The connection manager in front of the application. The caller's certificate is added to `x-forwarded-client-cert`."""
     return HttpConnection(
         stat_prefix=f"inbound_0.0.0.0_{port};",
@@ -92,7 +94,9 @@ def inbound_http(snapshot: Snapshot, view: ProxyView, port: int, protocol: Proto
     )
 
 
-def outbound_http(snapshot: Snapshot, view: ProxyView, address: str, port: int, route: str, grpc_web: bool = False) -> HttpConnection:
+def outbound_http(
+    snapshot: Snapshot, view: ProxyView, address: str, port: int, route: str, grpc_web: bool = False
+) -> HttpConnection:
     """The connection manager for calls of the application, with routes from RDS."""
     return HttpConnection(
         stat_prefix=f"outbound_{address}_{port};",
@@ -140,4 +144,6 @@ def tcp_proxy(
 
 def guard_chain(snapshot: Snapshot, name: str, port: int) -> FilterChainSpec:
     """Closes connections that were made to the capture port itself, which would loop."""
-    return FilterChainSpec(name, ChainMatch(destination_port=port), tcp_proxy(snapshot, BLACK_HOLE, stat_prefix=BLACK_HOLE))
+    return FilterChainSpec(
+        name, ChainMatch(destination_port=port), tcp_proxy(snapshot, BLACK_HOLE, stat_prefix=BLACK_HOLE)
+    )

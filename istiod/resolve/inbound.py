@@ -13,12 +13,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from federation.model.service import Protocol
-from istiod.resolve.connection import MESH_ANY, MESH_HTTP, MESH_TCP, SERVER_HTTP, guard_chain, inbound_http, plain_http, tcp_proxy
+from istiod.resolve.connection import (
+    MESH_ANY,
+    MESH_HTTP,
+    MESH_TCP,
+    SERVER_HTTP,
+    guard_chain,
+    inbound_http,
+    plain_http,
+    tcp_proxy,
+)
 from istiod.resolve.inbound_ports import INBOUND_PASSTHROUGH, InboundPort, inbound_cluster_name, inbound_ports
 from istiod.resolve.peerauth import MtlsMode, peer_policies
-from istiod.resolve.specs.listener import ChainMatch, Direction, FilterChainSpec, HttpConnection, InspectorSkip, ListenerSpec, TcpProxy
+from istiod.resolve.specs.listener import (
+    ChainMatch,
+    Direction,
+    FilterChainSpec,
+    HttpConnection,
+    InspectorSkip,
+    ListenerSpec,
+    TcpProxy,
+)
 from istiod.resolve.specs.match import MatchKind, StringMatch
-from istiod.resolve.specs.route import RetrySpec, RouteAction, RouteConfigSpec, RouteMatch, RouteSpec, VirtualHostSpec, WeightedCluster
+from istiod.resolve.specs.route import (
+    RetrySpec,
+    RouteAction,
+    RouteConfigSpec,
+    RouteMatch,
+    RouteSpec,
+    VirtualHostSpec,
+    WeightedCluster,
+)
 from istiod.resolve.specs.tls import DownstreamTls, SecretRef
 from istiod.resolve.tls import ROOTS, WORKLOAD_CERTIFICATE, secret_source
 from istiod.snapshot import Snapshot
@@ -27,7 +52,9 @@ from istiod.view.proxy import ProxyView
 VIRTUAL_INBOUND = "virtualInbound"
 CAPTURE_PORT = 15006
 EVERY_PATH = RouteMatch(StringMatch(MatchKind.PREFIX, "/"))
-INBOUND_RETRY = RetrySpec(retry_on=("reset-before-request",), attempts=2, previous_hosts=False, host_selection_attempts=0)
+INBOUND_RETRY = RetrySpec(
+    retry_on=("reset-before-request",), attempts=2, previous_hosts=False, host_selection_attempts=0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +135,9 @@ def _mode(snapshot: Snapshot, view: ProxyView, port: int) -> MtlsMode:
 def _skips(ports: tuple[InboundPort, ...], modes: dict[int, MtlsMode]) -> InspectorSkip:
     """Inspectors wait for the client's first bytes, so they are off where no chain needs them: servers may speak first."""
     return InspectorSkip(
-        tls_inspector=tuple(sorted(number for number, mode in modes.items() if mode is MtlsMode.DISABLE and not _sniffed(ports, number))),
+        tls_inspector=tuple(
+            sorted(number for number, mode in modes.items() if mode is MtlsMode.DISABLE and not _sniffed(ports, number))
+        ),
         http_inspector=tuple(sorted(number for number in modes if not _sniffed(ports, number))),
     )
 
@@ -125,7 +154,9 @@ def _passthrough_chains(snapshot: Snapshot, view: ProxyView, declared: set[int])
             handler: HttpConnection | TcpProxy
             if form.http:
                 name = "virtualInbound-catchall-http"
-                routes = _routes(INBOUND_PASSTHROUGH, f"inbound|http|{number}", ":0/*" if not number else f":{number}/*")
+                routes = _routes(
+                    INBOUND_PASSTHROUGH, f"inbound|http|{number}", ":0/*" if not number else f":{number}/*"
+                )
                 handler = inbound_http(snapshot, view, number, Protocol.AUTO, routes)
             else:
                 name = VIRTUAL_INBOUND
@@ -145,7 +176,9 @@ def _port_chains(snapshot: Snapshot, view: ProxyView, port: InboundPort, mode: M
         yield _chain(view, f"0.0.0.0_{port.number}", port.number, form, handler)
 
 
-def _chain(view: ProxyView, name: str, port: int, form: ChainForm, handler: HttpConnection | TcpProxy) -> FilterChainSpec:
+def _chain(
+    view: ProxyView, name: str, port: int, form: ChainForm, handler: HttpConnection | TcpProxy
+) -> FilterChainSpec:
     match = ChainMatch(destination_port=port, transport_protocol=form.transport, application_protocols=form.alpn)
     return FilterChainSpec(name, match, handler, tls=server_tls(view, form.http) if form.mtls else None)
 
@@ -162,6 +195,12 @@ def server_tls(view: ProxyView, http: bool) -> DownstreamTls:
 
 
 def _routes(cluster: str, host: str, operation: str) -> RouteConfigSpec:
-    action = RouteAction((WeightedCluster(cluster, 100),), timeout=0.0, retry=INBOUND_RETRY, max_grpc_timeout=0.0, upgrades=())
+    action = RouteAction(
+        (WeightedCluster(cluster, 100),), timeout=0.0, retry=INBOUND_RETRY, max_grpc_timeout=0.0, upgrades=()
+    )
     route = RouteSpec("default", EVERY_PATH, action, operation=operation)
-    return RouteConfigSpec(cluster, (VirtualHostSpec(host, ("*",), (route,), include_attempt_count=False),), ignore_port_in_host_matching=False)
+    return RouteConfigSpec(
+        cluster,
+        (VirtualHostSpec(host, ("*",), (route,), include_attempt_count=False),),
+        ignore_port_in_host_matching=False,
+    )

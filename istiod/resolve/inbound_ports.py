@@ -22,7 +22,7 @@ from istiod.resolve.specs.cluster import (
     LbSpec,
     ServiceRef,
 )
-from istiod.resolve.specs.endpoints import EndpointsSpec, EndpointSpec, LocalityEndpointsSpec
+from istiod.resolve.specs.endpoints import EndpointSpec, EndpointsSpec, LocalityEndpointsSpec
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 

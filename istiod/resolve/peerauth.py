@@ -7,15 +7,14 @@ clients' auto mutual TLS both ask here, so they agree. A policy that is not vali
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from federation.model.labels import NO_LABELS, Labels
-from federation.model.names import NamespacedName
-from istiod.resolve.memo import memo
-from istiod.resolve.objects import age_order, labels_of_selector, table_of
+from istiod.api.peerauthentication import PeerAuthentication
+from istiod.memo import memo
+from istiod.resolve.objects import Table, invalid_objects, table_of, valid_objects
 from istiod.snapshot import Snapshot
 
 
@@ -72,3 +71,40 @@ class PeerPolicies:
         """Ports for which the workload's policy says something of their own."""
         policy = self.workload(namespace, labels)
         return tuple(number for number, _ in policy.ports) if policy is not None else ()
+
+
+def mtls_mode(snapshot: Snapshot, namespace: str, labels: Mapping[str, str], port: int) -> MtlsMode:
+    """The mode in force for one port of a workload (its own port number, 0 = any other)."""
+    return peer_policies(snapshot).mode(namespace, labels, port)
+
+
+def peer_policies(snapshot: Snapshot) -> PeerPolicies:
+    """All PeerAuthentications of a snapshot, ready to be asked."""
+    return _index(table_of(snapshot, "PeerAuthentication"), snapshot.mesh.root_namespace)
+
+
+@memo()
+def _index(table: Table, root: str) -> PeerPolicies:
+    whole: dict[str, PeerPolicy] = {}
+    selecting: dict[str, list[PeerPolicy]] = {}
+    # Those that fail closed come first: no older policy may open what a broken one was to guard.
+    for broken in invalid_objects(table):
+        policy = PeerPolicy(broken.selector, MtlsMode.STRICT)
+        selecting.setdefault(broken.meta.namespace, []).append(policy)
+        if not broken.selector:
+            whole[broken.meta.namespace] = policy
+    for item in valid_objects(table, PeerAuthentication):
+        policy = _policy(item.spec)
+        if policy.selector:
+            selecting.setdefault(item.meta.namespace, []).append(policy)
+        else:
+            whole.setdefault(item.meta.namespace, policy)
+    return PeerPolicies(root, whole, {namespace: tuple(found) for namespace, found in selecting.items()})
+
+
+def _policy(spec: PeerAuthentication) -> PeerPolicy:
+    selector = Labels(spec.selector.all_labels) if spec.selector is not None else NO_LABELS
+    ports = tuple((int(port), MtlsMode(said.mode)) for port, said in sorted((spec.port_level_mtls or {}).items()))
+    return PeerPolicy(
+        selector, MtlsMode(spec.mtls.mode) if spec.mtls is not None else MtlsMode.UNSET, ports if selector else ()
+    )

@@ -1,0 +1,70 @@
+"""The base of all models, and the field types that Istio's API is made of.
+
+Models are frozen pydantic classes with Istio's camelCase names outside and snake_case inside; unknown fields are errors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+_PARTS = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(h|ms|us|µs|ns|m|s)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def parse_duration(text: Any) -> float:
+    """Seconds of a Go or protobuf duration (`1h30m`, `1.5s`, `100ms`); raises ValueError that says the form."""
+    if not isinstance(text, str) or not text or _PARTS.sub("", text):
+        if text in (0, "0"):
+            return 0.0
+        raise ValueError("a duration like 10s, 1.5s, 100ms or 1h30m is wanted")
+    return sum(float(amount) * _SECONDS[unit] for amount, unit in _PARTS.findall(text))
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+PercentInt = Annotated[int, Field(ge=0, le=100)]
+
+
+class Model(BaseModel):
+    """A frozen message of the API; unknown fields are errors."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=False
+    )
+
+
+class LenientModel(BaseModel):
+    """A frozen message of somebody else's API (Kubernetes): what is not read here is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class StringMatch(Model):
+    """One of exact, prefix and regex; none of them means that the thing is present."""
+
+    exact: str | None = None
+    prefix: str | None = None
+    regex: str | None = None
+
+
+class PercentValue(Model):
+    """A percentage with decimals."""
+
+    value: Percent = 0.0
+
+
+class WorkloadSelector(Model):
+    """Selects workloads by labels; `labels` in networking kinds, `matchLabels` in the others."""
+
+    labels: dict[str, str] = {}
+    match_labels: dict[str, str] = {}
+
+    @property
+    def all_labels(self) -> dict[str, str]:
+        """The labels wanted, whichever way they were spelled."""
+        return self.labels or self.match_labels

@@ -1,0 +1,133 @@
+"""Gateway: ports and hosts at an edge of the mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from federation.model.findings import Severity
+from istiod.api.fields import Model, Port
+from istiod.api.problems import Problem
+
+
+class GatewayTLSMode(StrEnum):
+    """What a server does with TLS."""
+
+    PASSTHROUGH = "PASSTHROUGH"
+    SIMPLE = "SIMPLE"
+    MUTUAL = "MUTUAL"
+    AUTO_PASSTHROUGH = "AUTO_PASSTHROUGH"
+    ISTIO_MUTUAL = "ISTIO_MUTUAL"
+    OPTIONAL_MUTUAL = "OPTIONAL_MUTUAL"
+
+
+class GatewayPort(Model):
+    """The port of a server."""
+
+    number: Port
+    protocol: str
+    name: str = ""
+    target_port: Port | None = None
+
+
+class TLSCertificate(Model):
+    """A certificate by files."""
+
+    server_certificate: str = ""
+    private_key: str = ""
+    ca_certificates: str = ""
+
+
+class ServerTLSSettings(Model):
+    """TLS of a server."""
+
+    https_redirect: bool = False
+    mode: GatewayTLSMode = GatewayTLSMode.PASSTHROUGH
+    server_certificate: str = ""
+    private_key: str = ""
+    ca_certificates: str = ""
+    ca_crl: str = ""
+    ca_cert_credential_name: str = ""
+    credential_name: str = ""
+    credential_names: tuple[str, ...] = ()
+    tls_certificates: tuple[TLSCertificate, ...] = ()
+    subject_alt_names: tuple[str, ...] = ()
+    verify_certificate_spki: tuple[str, ...] = ()
+    verify_certificate_hash: tuple[str, ...] = ()
+    min_protocol_version: str = "TLS_AUTO"
+    max_protocol_version: str = "TLS_AUTO"
+    cipher_suites: tuple[str, ...] = ()
+
+
+class Server(Model):
+    """One port and its hosts (`namespace/host` or `host`)."""
+
+    port: GatewayPort
+    bind: str = ""
+    hosts: tuple[str, ...] = ()
+    tls: ServerTLSSettings | None = None
+    default_endpoint: str = ""
+    name: str = ""
+
+
+class Gateway(Model):
+    """networking.istio.io Gateway."""
+
+    servers: tuple[Server, ...] = ()
+    selector: dict[str, str] = {}
+
+
+PROTOCOLS = frozenset({"HTTP", "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "MONGO", "TCP", "TLS", "MYSQL", "REDIS"})
+
+
+def validate(gateway: Gateway) -> Iterator[Problem]:
+    """Istio's rules for Gateway beyond types."""
+    if not gateway.servers:
+        yield Problem("spec.servers", "is empty", "list at least one server")
+    names: dict[str, int] = {}
+    for index, server in enumerate(gateway.servers):
+        path = f"spec.servers[{index}]"
+        yield from _server(server, path)
+        name = server.port.name
+        if name and name in names:
+            yield Problem(
+                f"{path}.port.name", f"{name!r} is also the name of servers[{names[name]}]", "use each name once"
+            )
+        names.setdefault(name, index)
+
+
+def _server(server: Server, path: str) -> Iterator[Problem]:
+    protocol = server.port.protocol.upper()
+    if protocol not in PROTOCOLS:
+        yield Problem(
+            f"{path}.port.protocol",
+            f"{server.port.protocol!r} is unknown",
+            f"use one of {', '.join(sorted(PROTOCOLS))}",
+        )
+    if not server.hosts:
+        yield Problem(f"{path}.hosts", "is empty", "list hosts, or '*'")
+    for index, host in enumerate(server.hosts):
+        name = host.rpartition("/")[2]
+        if not name or "*" in name[1:]:
+            yield Problem(f"{path}.hosts[{index}]", f"{host!r} is no host", "use host, *.suffix or namespace/host")
+    if protocol in ("HTTPS", "TLS") and server.tls is None:
+        yield Problem(f"{path}.tls", f"is missing on a port of protocol {protocol}", "give tls.mode and a certificate")
+    if server.tls is not None:
+        yield from _tls(server.tls, protocol, f"{path}.tls")
+
+
+def _tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterator[Problem]:
+    ends = tls.mode in (GatewayTLSMode.SIMPLE, GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
+    if protocol == "HTTP" and ends:
+        yield Problem(
+            f"{path}.mode", f"is {tls.mode} on a port of protocol HTTP", "use protocol HTTPS", severity=Severity.WARNING
+        )
+    named = tls.credential_name or tls.credential_names or tls.tls_certificates
+    files = tls.server_certificate and tls.private_key
+    if ends and protocol != "HTTP" and not named and not files:
+        yield Problem(
+            path, f"is {tls.mode} without a certificate", "give credentialName, or serverCertificate and privateKey"
+        )
+    mutual = tls.mode in (GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
+    if mutual and files and not tls.ca_certificates:
+        yield Problem(f"{path}.caCertificates", f"is missing in mode {tls.mode}", "give the CA of the clients")

@@ -1,0 +1,68 @@
+"""What one object adds to the registry: a service as its owner declared it, with the endpoints known from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from federation.model.findings import Finding
+from federation.model.labels import Labels
+from federation.model.locality import Locality
+from federation.model.service import Service
+from federation.model.workload import CLUSTER_LABEL, NETWORK_LABEL, Endpoint
+from istiod.api.meshconfig import MeshConfig
+
+LOCALITY_LABEL = "topology.istio.io/locality"
+OLD_LOCALITY_LABEL = "istio-locality"
+REGION_LABEL = "topology.kubernetes.io/region"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+SUBZONE_LABEL = "topology.istio.io/subzone"
+EXPORT_TO = "networking.istio.io/exportTo"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contribution:
+    """One service from one object. `peer` is the exporting cluster, "" for our own objects."""
+
+    service: Service
+    endpoints: tuple[Endpoint, ...]
+    peer: str = ""
+    source: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this control plane is: facts that objects leave out."""
+
+    cluster: str
+    network: str
+    domain: str = "cluster.local"
+
+
+def locality_from(labels: Labels, text: str = "", node: Labels | None = None) -> Locality:
+    """A workload's locality: its label (dots stand for slashes), its own field, or its node's topology labels."""
+    labelled = labels.get(LOCALITY_LABEL) or labels.get(OLD_LOCALITY_LABEL)
+    if labelled:
+        return Locality.parse(labelled.replace(".", "/"))
+    if text:
+        return Locality.parse(text)
+    if node is None:
+        return Locality(labels.get(REGION_LABEL, ""), labels.get(ZONE_LABEL, ""), labels.get(SUBZONE_LABEL, ""))
+    return Locality(node.get(REGION_LABEL, ""), node.get(ZONE_LABEL, ""), node.get(SUBZONE_LABEL, ""))
+
+
+def with_place(labels: Labels, locality: Locality, cluster: str, network: str) -> Labels:
+    """Labels with the place written in, so that subsets and failoverPriority can refer to it."""
+    found = {
+        REGION_LABEL: locality.region,
+        ZONE_LABEL: locality.zone,
+        SUBZONE_LABEL: locality.subzone,
+        CLUSTER_LABEL: cluster,
+        NETWORK_LABEL: network,
+    }
+    return labels.merged({key: value for key, value in found.items() if value and key not in labels})
+
+
+def export_to(said: tuple[str, ...], mesh: MeshConfig) -> tuple[str, ...]:
+    """Who sees a service: what its owner said, else the mesh's default."""
+    return said or mesh.default_service_export_to or ("*",)

@@ -1,0 +1,99 @@
+"""Many contributions to one host -> one service. Pure, and the same whatever order they come in.
+
+Rules: in one namespace the oldest declaration of a host wins, a Kubernetes Service before a ServiceEntry (Istio's service
+registry); what other clusters export joins the local service of the same host and namespace (sameness): ports as a union,
+endpoints side by side, the local virtual address kept. Between clusters the older export wins, then the cluster's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from federation.model.findings import Finding, Severity
+from federation.model.service import Origin, Service, ServicePort
+from federation.model.workload import Endpoint
+from istiod.registry.contribution import Contribution
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Merged:
+    """One service with all its endpoints. `local` is the part that this cluster declares itself, if it does."""
+
+    service: Service
+    endpoints: tuple[Endpoint, ...]
+    local: Contribution | None
+    findings: tuple[Finding, ...] = ()
+
+
+def merge(contributions: Sequence[Contribution]) -> Merged:
+    """One service out of all that claim its key. At least one is given."""
+    own = sorted((c for c in contributions if not c.peer), key=_own_order)
+    peers = sorted((c for c in contributions if c.peer), key=lambda c: (c.service.created, c.peer))
+    first = (own or peers)[0]
+    if len(contributions) == 1:
+        return Merged(first.service, first.endpoints, own[0] if own else None, first.findings)
+    findings = [_shadowed(lost, first) for lost in own[1:]]
+    ports, conflicts = _ports([first, *(c for c in peers if c is not first)])
+    joined = [first, *(c for c in peers if c is not first)]
+    service = replace(
+        first.service,
+        ports=ports,
+        vips=first.service.vips,
+        subject_alt_names=_union([c.service.subject_alt_names for c in joined]),
+        clusters=_union([c.service.clusters for c in joined]),
+    )
+    endpoints = tuple(endpoint for c in joined for endpoint in c.endpoints)
+    found = (*(f for c in joined for f in c.findings), *findings, *conflicts)
+    return Merged(service, endpoints, own[0] if own else None, found)
+
+
+def _own_order(contribution: Contribution) -> tuple[bool, str, str]:
+    service = contribution.service
+    return (service.origin is not Origin.KUBERNETES, service.created, contribution.source)
+
+
+def _union(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for group in groups for value in group))
+
+
+def _ports(contributions: Sequence[Contribution]) -> tuple[tuple[ServicePort, ...], list[Finding]]:
+    ports: dict[int, tuple[ServicePort, Contribution]] = {}
+    names: set[str] = set()
+    findings = []
+    for contribution in contributions:
+        for port in contribution.service.ports:
+            known = ports.get(port.number)
+            if known is None and port.name not in names:
+                ports[port.number] = (port, contribution)
+                names.add(port.name)
+            elif known is None or (known[0].name, known[0].protocol) != (port.name, port.protocol):
+                findings.append(_conflict(port, contribution, known))
+    return tuple(port for port, _ in ports.values()), findings
+
+
+def _conflict(port: ServicePort, loser: Contribution, known: tuple[ServicePort, Contribution] | None) -> Finding:
+    winner = (
+        f"{known[0].name or '(no name)'}/{known[0].protocol} from {known[1].source}"
+        if known
+        else "another port of that name"
+    )
+    return Finding(
+        Severity.WARNING,
+        "PortConflict",
+        f"Service {loser.service.namespace}/{loser.service.name}",
+        f"ports[{port.number}]",
+        f"{loser.source} declares {port.name or '(no name)'}/{port.protocol}, {winner} stands",
+        "give the port one name and protocol in all clusters",
+    )
+
+
+def _shadowed(lost: Contribution, winner: Contribution) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        "DuplicateHost",
+        lost.source,
+        "spec.hosts",
+        f"{lost.service.host} is already declared by {winner.source}, which is older or a Kubernetes Service",
+        "use each host once in a namespace",
+    )

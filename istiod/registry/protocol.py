@@ -1,0 +1,45 @@
+"""Which protocol a port speaks, from what its owner wrote. Rule: Istio's "Protocol Selection" page."""
+
+from __future__ import annotations
+
+from federation.model.service import Protocol
+
+_WORDS = {
+    "tcp": Protocol.TCP,
+    "udp": Protocol.UDP,
+    "grpc": Protocol.GRPC,
+    "grpc-web": Protocol.GRPC_WEB,
+    "http": Protocol.HTTP,
+    "http_proxy": Protocol.HTTP_PROXY,
+    "http2": Protocol.HTTP2,
+    "https": Protocol.HTTPS,
+    "tls": Protocol.TLS,
+    "mongo": Protocol.MONGO,
+    "redis": Protocol.REDIS,
+    "mysql": Protocol.MYSQL,
+    "kubernetes.io/h2c": Protocol.HTTP2,
+    "kubernetes.io/ws": Protocol.HTTP,
+    "kubernetes.io/wss": Protocol.HTTPS,
+}
+# Servers on these ports speak first, so waiting for the client's bytes would hang.
+_SERVER_FIRST = frozenset({25, 53, 3306, 27017})
+
+
+def protocol_word(word: str) -> Protocol | None:
+    """The protocol of a word such as `HTTP` or `grpc-web`; None if it is unknown."""
+    return _WORDS.get(word.lower())
+
+
+def select_protocol(transport: str, app_protocol: str | None, name: str, port: int) -> Protocol:
+    """The protocol of a Kubernetes service port: UDP, else `appProtocol`, else the port's name, else detected."""
+    if transport.upper() == "UDP":
+        return Protocol.UDP
+    if app_protocol:
+        return protocol_word(app_protocol) or Protocol.AUTO
+    lowered = name.lower()
+    if lowered.startswith("grpc-web"):
+        return Protocol.GRPC_WEB
+    found = protocol_word(lowered.partition("-")[0])
+    if found is not None and found is not Protocol.UDP:
+        return found
+    return Protocol.TCP if port in _SERVER_FIRST else Protocol.AUTO

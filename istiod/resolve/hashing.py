@@ -1,0 +1,39 @@
+"""Consistent hashing as routes and TCP proxies must know it: what to look at for a destination.
+
+Rules: DestinationRule reference, `ConsistentHashLB`. The balancer itself is set on the upstream (`istiod.resolve.policy`).
+"""
+
+from __future__ import annotations
+
+from federation.model.service import Service
+from federation.model.sni import OutboundName
+from istiod.api.destinationrule import ConsistentHashLB
+from istiod.resolve.policy import effective_policy
+from istiod.resolve.specs.route import HashPolicy
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
+from istiod.view.visibility import destination_policy
+
+
+def hash_policies(
+    snapshot: Snapshot, view: ProxyView, service: Service | None, target: OutboundName
+) -> tuple[HashPolicy, ...]:
+    """The hash policy of one destination; empty when its rule does not hash, or nobody knows the service."""
+    rule = destination_policy(snapshot, view, service) if service is not None else None
+    if rule is None:
+        return ()
+    subset = rule.subsets.get(target.subset) if target.subset else None
+    policy = effective_policy(rule.policy, subset.traffic_policy if subset is not None else None, target.port)
+    said = policy.load_balancer.consistent_hash if policy.load_balancer is not None else None
+    return (_hash_policy(said),) if said is not None else ()
+
+
+def _hash_policy(said: ConsistentHashLB) -> HashPolicy:
+    if said.http_cookie is not None:
+        cookie = said.http_cookie
+        return HashPolicy(cookie=cookie.name, cookie_path=cookie.path or "", cookie_ttl=cookie.ttl)
+    if said.http_query_parameter_name:
+        return HashPolicy(query=said.http_query_parameter_name)
+    if said.use_source_ip:
+        return HashPolicy(source_ip=True)
+    return HashPolicy(header=said.http_header_name or "")

@@ -1,0 +1,274 @@
+"""What a sidecar catches of its application's calls: `virtualOutbound` and a listener per address and port.
+
+Input: the scope of the view. Rules: Istio's listener names (`0.0.0.0_<port>`, `<vip>_<port>`) and conflicts: HTTP ports share
+one listener, TCP beside HTTP makes it detect the protocol, of two claims on the same connections the older wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from federation.model.findings import Finding, Severity
+from federation.model.service import Protocol, Service, ServicePort
+from federation.model.sni import OutboundName
+from istiod.resolve.connection import BLACK_HOLE, PASSTHROUGH, guard_chain, outbound_http, plain_http, tcp_proxy
+from istiod.resolve.outbound_chains import TcpSettings, default_chain, server_names, tcp_chains, tls_chains
+from istiod.resolve.scope import EgressScope, Scope
+from istiod.resolve.sidecar_routes import action_context, mesh_caller
+from istiod.resolve.specs.listener import MATCH_ALL, ChainMatch, Direction, FilterChainSpec, ListenerSpec
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
+
+CAPTURE_PORT = 15001
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A listener in the making: at most one HTTP chain, and chains for bytes by what they match."""
+
+    address: str
+    port: int
+    captured: bool = True
+    route: str = ""
+    grpc_web: bool = False
+    chains: dict[ChainMatch, FilterChainSpec] = field(default_factory=dict)
+    owners: dict[ChainMatch, Service] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteName:
+    """A route configuration that listeners refer to: for all hosts of a port, or for one host of a detected protocol."""
+
+    name: str
+    port: int
+    host: str
+    listener: EgressScope
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """Listeners, the route configurations that they need, and conflicts that were found on the way."""
+
+    listeners: tuple[ListenerSpec, ...]
+    routes: tuple[RouteName, ...]
+    findings: tuple[Finding, ...]
+
+
+def outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> Outbound:
+    """Everything a sidecar listens on for its application."""
+    build = _Build(snapshot, view, scope)
+    for listener in sorted(scope.listeners, key=lambda egress: not egress.port):
+        build.add_listener(listener)
+    listeners = [build.finish(draft) for _, draft in sorted(build.drafts.items())]
+    listeners.append(_virtual_outbound(snapshot, view, scope))
+    return Outbound(tuple(listeners), tuple(build.routes.values()), tuple(build.findings))
+
+
+def _virtual_outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> ListenerSpec:
+    fallback = PASSTHROUGH if scope.allow_any else BLACK_HOLE
+    return ListenerSpec(
+        name="virtualOutbound",
+        address="0.0.0.0" if view.ipv4 else "::",
+        port=CAPTURE_PORT,
+        direction=Direction.OUTBOUND,
+        chains=(
+            guard_chain(snapshot, "virtualOutbound-blackhole", CAPTURE_PORT),
+            FilterChainSpec("virtualOutbound-catchall-tcp", MATCH_ALL, tcp_proxy(snapshot, fallback)),
+        ),
+        use_original_dst=True,
+        additional_addresses=("::",) if view.ipv4 and view.ipv6 else (),
+    )
+
+
+@dataclass(slots=True)
+class _Build:
+    snapshot: Snapshot
+    view: ProxyView
+    scope: Scope
+    drafts: dict[tuple[str, int], _Draft] = field(default_factory=dict)
+    routes: dict[str, RouteName] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    locked: set[tuple[str, int]] = field(default_factory=set)
+
+    def add_listener(self, egress: EgressScope) -> None:
+        """All service ports of one egress listener; a listener that names its port keeps others away from it."""
+        for service in egress.services:
+            for port in service.ports:
+                if port.protocol is not Protocol.UDP and not egress.port:
+                    self._add_port(egress, service, port, port.number, port.protocol)
+            if egress.port:
+                found = egress.service_port(service, egress.port)
+                if found is not None:
+                    protocol = found.protocol if egress.protocol is Protocol.AUTO else egress.protocol
+                    self._add_port(egress, service, found, egress.port, protocol)
+        if egress.port:
+            if egress.protocol.is_http:
+                self._http(egress, self._wildcard(egress), egress.port, "", False)
+            self.locked.update(key for key in self.drafts if key[1] == egress.port)
+
+    def _wildcard(self, egress: EgressScope) -> str:
+        return egress.bind or ("0.0.0.0" if self.view.ipv4 else "::")
+
+    def _add_port(
+        self, egress: EgressScope, service: Service, port: ServicePort, number: int, protocol: Protocol
+    ) -> None:
+        if protocol.is_http:
+            self._http(egress, self._wildcard(egress), number, "", port.protocol is Protocol.GRPC_WEB)
+            return
+        for address in self._addresses(egress, service):
+            single = _is_single(address)
+            bind = address if single else self._wildcard(egress)
+            if bind == self._wildcard(egress) and protocol is Protocol.AUTO:
+                self._http(egress, bind, number, "", False)
+            elif protocol is Protocol.AUTO:
+                self._http(egress, bind, number, service.host, False)
+            self._bytes(egress, service, port, number, protocol, bind, () if single else (address,))
+
+    def _addresses(self, egress: EgressScope, service: Service) -> Iterator[str]:
+        """Where connections to bytes of a service arrive: its addresses, its members' if headless, else anywhere."""
+        if egress.bind:
+            yield egress.bind
+            return
+        addresses = [vip for vip in service.vips if _usable(vip, self.view)]
+        if not addresses and service.headless:
+            members = {endpoint.address for endpoint in self.snapshot.endpoints.get(service.key, ())}
+            addresses = sorted(address for address in members if _usable(address, self.view))
+            yield from addresses
+            return
+        yield from addresses or [self._wildcard(egress)]
+
+    def _draft(self, egress: EgressScope, address: str, number: int) -> _Draft | None:
+        key = (address, number)
+        if key in self.locked and not egress.port:
+            return None
+        return self.drafts.setdefault(key, _Draft(address, number, captured=egress.captured))
+
+    def _http(self, egress: EgressScope, address: str, number: int, host: str, grpc_web: bool) -> None:
+        draft = self._draft(egress, address, number)
+        if draft is None:
+            return
+        name = f"{host}:{number}" if host else str(number)
+        draft.route = draft.route or name
+        draft.grpc_web = draft.grpc_web or grpc_web
+        self.routes.setdefault(draft.route, RouteName(draft.route, number, host, egress))
+
+    def _bytes(
+        self,
+        egress: EgressScope,
+        service: Service,
+        port: ServicePort,
+        number: int,
+        protocol: Protocol,
+        address: str,
+        destinations: tuple[str, ...],
+    ) -> None:
+        draft = self._draft(egress, address, number)
+        if draft is None:
+            return
+        wildcard = address == self._wildcard(egress)
+        for chain in self._chains(egress, service, port, number, protocol, destinations, wildcard):
+            owner = draft.owners.setdefault(chain.match, service)
+            if draft.chains.setdefault(chain.match, chain) is not chain and owner is not service:
+                self.findings.append(_conflict(service, port, owner, f"{address}_{number}"))
+
+    def _chains(
+        self,
+        egress: EgressScope,
+        service: Service,
+        port: ServicePort,
+        number: int,
+        protocol: Protocol,
+        destinations: tuple[str, ...],
+        wildcard: bool,
+    ) -> list[FilterChainSpec]:
+        rules = egress.rules.of(service.host)
+        settings = TcpSettings(self.snapshot, None)
+        if not rules or not any(rule.spec.tls or rule.spec.tcp for rule in rules):
+            context = action_context(self.snapshot, self.view, self.scope, service.namespace, number)
+            return [
+                default_chain(
+                    settings, _target(service, port), _own_match(service, protocol, destinations, wildcard), context
+                )
+            ]
+        caller = mesh_caller(self.view, number)
+        chains: list[FilterChainSpec] = []
+        for rule in rules:
+            context = action_context(self.snapshot, self.view, self.scope, rule.key.namespace, number)
+            if protocol.is_tls:
+                chains += tls_chains(settings, (rule,), caller, context, destinations)
+        if not chains:
+            for rule in rules:
+                context = action_context(self.snapshot, self.view, self.scope, rule.key.namespace, number)
+                chains += tcp_chains(settings, (rule,), caller, context, destinations)
+        if not chains:
+            context = action_context(self.snapshot, self.view, self.scope, service.namespace, number)
+            chains.append(
+                default_chain(
+                    settings, _target(service, port), _own_match(service, protocol, destinations, wildcard), context
+                )
+            )
+        return chains
+
+    def finish(self, draft: _Draft) -> ListenerSpec:
+        """The listener: HTTP where it is recognised, then bytes, then whatever the mesh does with strangers."""
+        chains = list(draft.chains.values())
+        if draft.route:
+            match = ChainMatch(transport_protocol="raw_buffer", application_protocols=plain_http(self.view))
+            handler = outbound_http(self.snapshot, self.view, draft.address, draft.port, draft.route, draft.grpc_web)
+            chains.insert(0, FilterChainSpec("", match, handler))
+        complete = MATCH_ALL in draft.chains
+        return ListenerSpec(
+            name=f"{draft.address}_{draft.port}",
+            address=draft.address,
+            port=draft.port,
+            direction=Direction.OUTBOUND,
+            chains=tuple(chains),
+            default_chain=None if complete else self._strangers(),
+            bind_to_port=not draft.captured,
+            tls_inspector=any(chain.match.transport_protocol for chain in chains),
+            http_inspector=bool(draft.route),
+            filters_timeout=0.0 if draft.route or not complete else None,
+            continue_on_filters_timeout=bool(draft.route) or not complete,
+        )
+
+    def _strangers(self) -> FilterChainSpec:
+        fallback = PASSTHROUGH if self.scope.allow_any else BLACK_HOLE
+        return FilterChainSpec("PassthroughFilterChain", MATCH_ALL, tcp_proxy(self.snapshot, fallback))
+
+
+def _target(service: Service, port: ServicePort) -> OutboundName:
+    return OutboundName(port.number, "", service.host)
+
+
+def _own_match(service: Service, protocol: Protocol, destinations: tuple[str, ...], wildcard: bool) -> ChainMatch:
+    """Which connections are for this service: all at its address; on a shared listener TLS is told apart by server name."""
+    if protocol.is_tls and wildcard:
+        names = server_names((service.host,))
+        return ChainMatch(destinations=destinations, server_names=names, transport_protocol="tls" if names else "")
+    return ChainMatch(destinations=destinations)
+
+
+def _usable(address: str, view: ProxyView) -> bool:
+    try:
+        network = ip_network(address, strict=False)
+    except ValueError:
+        return False
+    return view.ipv4 if network.version == 4 else view.ipv6
+
+
+def _is_single(address: str) -> bool:
+    network = ip_network(address, strict=False)
+    return network.num_addresses == 1
+
+
+def _conflict(service: Service, port: ServicePort, owner: Service, listener: str) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        "ListenerConflict",
+        f"Service {service.key}",
+        f"spec.ports[{port.name}]",
+        f"{service.host}:{port.number} and {owner.host} claim the same connections on {listener}; the older one gets them",
+        "give the service an address of its own or another port",
+    )

@@ -1,0 +1,48 @@
+"""Configuration for gRPC's own xDS client: a listener per target `host:port`, its routes, nothing captured.
+
+Input: the scope of the view. Names: gRPC's (`xds:///host:port` asks for the listener of that name) and Istio's for the routes
+(`outbound|<port>||<host>`). Rules of VirtualServices hold as in a sidecar.
+"""
+
+from __future__ import annotations
+
+from federation.model.service import Protocol
+from federation.model.sni import OutboundName
+from istiod.resolve.domains import short_names
+from istiod.resolve.routes import default_routes, flatten, rule_routes
+from istiod.resolve.scope import Scope
+from istiod.resolve.sidecar_routes import action_context, mesh_caller
+from istiod.resolve.specs.listener import MATCH_ALL, Direction, FilterChainSpec, HttpConnection, ListenerSpec
+from istiod.resolve.specs.route import RouteConfigSpec, VirtualHostSpec
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
+
+
+def proxyless_listeners(
+    snapshot: Snapshot, view: ProxyView, scope: Scope
+) -> tuple[tuple[ListenerSpec, ...], tuple[RouteConfigSpec, ...]]:
+    """Listeners under every name of a service that the client may use, and one route configuration per service port."""
+    listeners: list[ListenerSpec] = []
+    routes: list[RouteConfigSpec] = []
+    for egress in scope.listeners:
+        for service in egress.services:
+            for port in service.ports:
+                if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
+                    continue
+                name = OutboundName(port.number, "", service.host).format_cluster()
+                rule = next((rule for rule in egress.rules.of(service.host) if rule.http), None)
+                namespace = rule.key.namespace if rule is not None else service.namespace
+                context = action_context(snapshot, view, scope, namespace, port.number)
+                groups = (
+                    rule_routes(rule, mesh_caller(view, port.number), context, service.host) if rule is not None else []
+                )
+                found = flatten(groups) if groups else default_routes(service, port, context)
+                routes.append(RouteConfigSpec(name, (VirtualHostSpec(f"{service.host}:{port.number}", ("*",), found),)))
+                hosts = (service.host, *short_names(service.host, view.dns_domain))
+                listeners += [_listener(f"{host}:{port.number}", name) for host in hosts]
+    return tuple(listeners), tuple(routes)
+
+
+def _listener(target: str, route: str) -> ListenerSpec:
+    handler = HttpConnection(stat_prefix=target, routes=route, direction=Direction.OUTBOUND, proxyless=True)
+    return ListenerSpec(target, "", 0, Direction.OUTBOUND, (FilterChainSpec("", MATCH_ALL, handler),), api=True)

@@ -1,0 +1,112 @@
+"""The route configurations that a sidecar's listeners name, out of the services and rules in their scope.
+
+Owns virtual hosts: which hosts a port has, their domains and order, and the fallback. One route configuration is made per
+(scope, port) and shared by all views that differ only in what cannot matter to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from federation.model.service import Protocol, Service, ServicePort
+from istiod.resolve.defaults import profile
+from istiod.resolve.domains import host_domains, service_domains, without_duplicates
+from istiod.resolve.hashing import hash_policies
+from istiod.resolve.routes import HTTP_PORT, default_routes, fallback_host, flatten, rule_routes
+from istiod.resolve.routes_action import ActionContext, default_retries
+from istiod.resolve.routes_match import MESH, Caller
+from istiod.resolve.scope import EgressScope, Scope, cluster_domain
+from istiod.resolve.specs.route import RouteConfigSpec, RouteSpec, VirtualHostSpec
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
+
+
+def mesh_caller(view: ProxyView, port: int) -> Caller:
+    """A sidecar as matches see it."""
+    return Caller(view.namespace, view.labels, frozenset({MESH}), port)
+
+
+def action_context(snapshot: Snapshot, view: ProxyView, scope: Scope, namespace: str, port: int) -> ActionContext:
+    """What actions of rules in `namespace` need to know on a listener port."""
+    idempotent, other = default_retries(
+        profile(snapshot.mesh.isthmus.defaults), snapshot.mesh.default_http_retry_policy
+    )
+    return ActionContext(
+        namespace=namespace,
+        domain=cluster_domain(view),
+        listener_port=port,
+        only_port=scope.only_port,
+        hash_policies=lambda target: hash_policies(snapshot, view, scope.by_host.get(target.host), target),
+        retry_idempotent=idempotent,
+        retry_other=other,
+    )
+
+
+def sidecar_routes(
+    snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, name: str, port: int, host: str = ""
+) -> RouteConfigSpec:
+    """The route configuration `name` of a listener port: all its hosts, or only `host` where the protocol is detected."""
+    hosts = without_duplicates(
+        [
+            *_service_hosts(snapshot, view, scope, egress, port, host),
+            *_foreign_hosts(snapshot, view, scope, egress, port, host),
+        ]
+    )
+    if host and len(hosts) == 1:
+        (owner, routes), _ = hosts[0]
+        return RouteConfigSpec(name, (VirtualHostSpec(owner, ("*",), routes),))
+    virtual_hosts = [VirtualHostSpec(owner, domains, routes) for (owner, routes), domains in hosts]
+    virtual_hosts.sort(key=lambda virtual_host: virtual_host.name)
+    if not any("*" in virtual_host.domains for virtual_host in virtual_hosts):
+        virtual_hosts.append(fallback_host(scope.allow_any))
+    return RouteConfigSpec(name, tuple(virtual_hosts))
+
+
+Host = tuple[tuple[str, tuple[RouteSpec, ...]], tuple[str, ...]]
+
+
+def _service_hosts(
+    snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, port: int, host: str
+) -> Iterator[Host]:
+    for service in egress.services:
+        found = egress.service_port(service, port)
+        if found is None or (host and service.host != host):
+            continue
+        if found.protocol.is_http or found.protocol is Protocol.AUTO:
+            routes = _routes_for(snapshot, view, scope, egress, service, found, port)
+            yield (f"{service.host}:{port}", routes), service_domains(service, view.dns_domain)
+
+
+def _routes_for(
+    snapshot: Snapshot,
+    view: ProxyView,
+    scope: Scope,
+    egress: EgressScope,
+    service: Service,
+    found: ServicePort,
+    port: int,
+) -> tuple[RouteSpec, ...]:
+    """Routes of the rule that speaks for the host, or the default one where no route of it is for this caller."""
+    rule = next((rule for rule in egress.rules.of(service.host) if rule.http), None)
+    if rule is not None:
+        context = action_context(snapshot, view, scope, rule.key.namespace, port)
+        routes = flatten(rule_routes(rule, mesh_caller(view, port), context, service.host))
+        if routes:
+            return routes
+    return default_routes(service, found, action_context(snapshot, view, scope, service.namespace, port))
+
+
+def _foreign_hosts(
+    snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, port: int, only_host: str
+) -> Iterator[Host]:
+    """Hosts that only a VirtualService knows: on port 80, or on the port that the Sidecar names."""
+    if only_host or (port != HTTP_PORT and not egress.port):
+        return
+    for rule in egress.rules.all:
+        for name in rule.hosts if rule.http else ():
+            if egress.covers_service(name):
+                continue
+            context = action_context(snapshot, view, scope, rule.key.namespace, port)
+            routes = flatten(rule_routes(rule, mesh_caller(view, port), context, name))
+            if routes:
+                yield (f"{name}:{port}", routes), host_domains(name, view.dns_domain)

@@ -1,0 +1,101 @@
+"""VirtualServices in the order and form that routing needs them: hosts and gateways in full, delegates filled in.
+
+Input: the snapshot's table. Decides which one speaks for a host: an exact name before a wildcard, the longer wildcard before
+the shorter, the oldest among equals (VirtualService reference, `hosts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from federation.model.names import NamespacedName, host_matches, resolve_short_host
+from istiod.api.meta import Object
+from istiod.api.virtualservice import HTTPRoute, VirtualService
+from istiod.resolve.delegates import expand
+from istiod.resolve.objects import Table, config_path
+from istiod.resolve.routes_match import MESH, qualified_gateways
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rules:
+    """One VirtualService that is no delegate. `hosts` and `gateways` are full names, `http` has delegates filled in."""
+
+    key: NamespacedName
+    hosts: tuple[str, ...]
+    gateways: frozenset[str]
+    http: tuple[HTTPRoute, ...]
+    spec: VirtualService
+    config: str
+
+    def bound_to(self, gateways: frozenset[str]) -> bool:
+        """Whether it applies at one of these gateways (`mesh` for sidecars)."""
+        return not self.gateways.isdisjoint(gateways)
+
+    def destinations(self) -> Iterator[str]:
+        """The hosts that it sends anything to, as written."""
+        for http in self.http:
+            yield from (item.destination.host for item in (*http.route, *http.mirrors))
+            if http.mirror is not None:
+                yield http.mirror.host
+        for route in (*self.spec.tls, *self.spec.tcp):
+            yield from (item.destination.host for item in route.route)
+
+
+def rules_from(
+    services: Iterable[Object[VirtualService]],
+    delegates: Callable[[NamespacedName], Sequence[HTTPRoute] | None],
+    domain: str,
+) -> Iterator[Rules]:
+    """VirtualServices as rules, in the given order. `delegates` finds the routes of one without hosts; `domain` completes names."""
+    for item in services:
+        namespace, spec = item.meta.namespace, item.spec
+        if not spec.hosts:
+            continue
+        yield Rules(
+            key=item.meta.key,
+            hosts=tuple(resolve_short_host(host, namespace, domain) for host in spec.hosts),
+            gateways=qualified_gateways(spec.gateways or (MESH,), namespace),
+            http=tuple(expand(spec.http, namespace, delegates)),
+            spec=spec,
+            config=config_path("VirtualService", item.meta.key),
+        )
+
+
+def delegate_routes(table: Table) -> Callable[[NamespacedName], Sequence[HTTPRoute] | None]:
+    """Finds the routes of delegates: VirtualServices without hosts."""
+
+    def find(key: NamespacedName) -> Sequence[HTTPRoute] | None:
+        item = table.get(key)
+        if not isinstance(item, Object) or not isinstance(item.spec, VirtualService) or item.spec.hosts:
+            return None
+        return item.spec.http
+
+    return find
+
+
+class RuleIndex:
+    """Rules that apply somewhere, found by host: an exact name first, then ever shorter wildcards, the oldest among equals."""
+
+    __slots__ = ("_exact", "_wild", "all")
+
+    def __init__(self, rules: Iterable[Rules]) -> None:
+        self.all = tuple(rules)
+        self._exact: dict[str, list[Rules]] = {}
+        wild: list[tuple[str, Rules]] = []
+        for rule in self.all:
+            for host in rule.hosts:
+                if host.startswith("*"):
+                    wild.append((host, rule))
+                else:
+                    self._exact.setdefault(host, []).append(rule)
+        self._wild = sorted(wild, key=lambda item: -len(item[0]))
+
+    def of(self, host: str) -> tuple[Rules, ...]:
+        """The rules that speak for a host, best first."""
+        found = dict.fromkeys(self._exact.get(host, ()))
+        found.update(dict.fromkeys(rule for name, rule in self._wild if host_matches(name, host)))
+        return tuple(found)
+
+
+NO_RULES = RuleIndex(())

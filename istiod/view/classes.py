@@ -1,0 +1,118 @@
+"""Puts a proxy into its class: the view says all that its configuration may depend on, and nothing else.
+
+Pure: proxy + snapshot -> view. Labels are cut down to keys that some policy selects on, so that replicas of one Deployment
+(and often whole namespaces) share a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from federation.model.labels import Labels
+from federation.model.workload import NETWORK_LABEL
+from istiod.api.destinationrule import DestinationRule, TrafficPolicy
+from istiod.api.kinds import Kind
+from istiod.api.meta import Invalid, Object
+from istiod.memo import memo
+from istiod.registry.contribution import REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL
+from istiod.snapshot import Snapshot
+from istiod.view.proxy import Proxy, ProxyType, ProxyView, ServiceTarget
+
+_SELECTING = (
+    Kind.SIDECAR,
+    Kind.DESTINATION_RULE,
+    Kind.PEER_AUTHENTICATION,
+    Kind.GATEWAY,
+    Kind.VIRTUAL_SERVICE,
+)
+_NOTHING: Mapping[Any, Any] = {}
+
+
+def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
+    """The class of a proxy under a snapshot."""
+    keys = label_keys(snapshot)
+    families = {":" in address for address in proxy.addresses} or {False}
+    return ProxyView(
+        type=proxy.type,
+        namespace=proxy.namespace,
+        dns_domain=proxy.dns_domain,
+        cluster=proxy.cluster,
+        network=proxy.network,
+        locality=proxy.locality,
+        labels=Labels({key: value for key, value in proxy.labels.items() if key in keys}),
+        targets=targets_of(proxy, snapshot) if proxy.type is ProxyType.SIDECAR else (),
+        requested_networks=proxy.requested_networks,
+        agentless=proxy.agentless,
+        http10=proxy.http10,
+        interception=proxy.interception,
+        ipv4=False in families,
+        ipv6=True in families,
+        envoy_version=proxy.envoy_version,
+    )
+
+
+def targets_of(proxy: Proxy, snapshot: Snapshot) -> tuple[ServiceTarget, ...]:
+    """The service ports that this proxy's own workload serves, services oldest first."""
+    keys = {key for address in proxy.addresses for key in snapshot.addresses.get(address, ())}
+    found: dict[ServiceTarget, None] = {}
+    for service in sorted((snapshot.services[key] for key in keys), key=lambda s: (s.created, s.host, s.namespace)):
+        for endpoint in snapshot.endpoints[service.key]:
+            if endpoint.address not in proxy.addresses or _elsewhere(endpoint.network, proxy.network):
+                continue
+            for port in service.ports:
+                number = endpoint.port(port.name)
+                if number:
+                    found[ServiceTarget(service.key, port, number)] = None
+    return tuple(found)
+
+
+def _elsewhere(network: str, own: str) -> bool:
+    """Addresses mean something only inside their network."""
+    return bool(network) and bool(own) and network != own
+
+
+def label_keys(snapshot: Snapshot) -> frozenset[str]:
+    """The label keys that some policy of the mesh can look at in a proxy."""
+    return _label_keys(snapshot.mesh, *(snapshot.tables.get(kind, _NOTHING) for kind in _SELECTING))
+
+
+@memo(size=2)
+def _label_keys(mesh: Any, *tables: Mapping[Any, Any]) -> frozenset[str]:
+    keys = {REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL, NETWORK_LABEL}
+    for table in tables:
+        for item in table.values():
+            keys.update(_selected_keys(item))
+    if mesh.locality_lb_setting is not None:
+        keys.update(_priority_keys(mesh.locality_lb_setting.failover_priority))
+    return frozenset(keys)
+
+
+def _selected_keys(item: Any) -> Iterator[str]:
+    if isinstance(item, Invalid):
+        yield from item.selector
+    if not isinstance(item, Object):
+        return
+    spec = item.spec
+    for name in ("selector", "workload_selector"):
+        selector = getattr(spec, name, None)
+        yield from getattr(selector, "all_labels", selector) or ()
+    if isinstance(spec, DestinationRule):
+        yield from _rule_keys(spec)
+    for routes in (getattr(spec, "http", ()), getattr(spec, "tls", ()), getattr(spec, "tcp", ())):
+        for route in routes:
+            for match in route.match:
+                yield from match.source_labels
+
+
+def _rule_keys(rule: DestinationRule) -> Iterator[str]:
+    policies: list[TrafficPolicy | None] = [rule.traffic_policy, *(subset.traffic_policy for subset in rule.subsets)]
+    for policy in policies:
+        for level in (policy, *(policy.port_level_settings if policy else ())):
+            settings = level.load_balancer.locality_lb_setting if level is not None and level.load_balancer else None
+            if settings is not None:
+                yield from _priority_keys(settings.failover_priority)
+
+
+def _priority_keys(entries: Iterable[str]) -> Iterator[str]:
+    return (entry.partition("=")[0] for entry in entries)
