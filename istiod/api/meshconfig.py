@@ -5,13 +5,16 @@ Fields that are known to Istio but not read here are accepted and named in a fin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
+from ipaddress import ip_network
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive
 from istiod.api.fields import Duration, Model, Port
+from istiod.api.problems import Problem
 from istiod.api.sidecar import OutboundMode
 from istiod.api.virtualservice import HTTPRetry
 
@@ -76,16 +79,47 @@ class IsthmusSettings(Model):
 
 
 class ProxyConfig(Model):
-    """Defaults of proxies; only what configuration depends on is read."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="allow", alias_generator=Model.model_config["alias_generator"], populate_by_name=True
-    )
+    """Defaults of proxies. Configuration depends on few of them; the rest is for whoever starts the proxy."""
 
     discovery_address: str = ""
     drain_duration: Duration | None = None
     termination_drain_duration: Duration | None = None
-    proxy_metadata: dict[str, Any] = {}
+    proxy_metadata: dict[str, str] = {}
+
+    config_path: str | None = None
+    binary_path: str | None = None
+    service_cluster: str | None = None
+    custom_config_file: str | None = None
+    tracing_service_name: str | None = None
+    parent_shutdown_duration: Duration | None = None
+    discovery_refresh_delay: Duration | None = None
+    concurrency: int | None = None
+    stat_name_length: int | None = None
+    status_port: int | None = None
+    proxy_admin_port: int | None = None
+    control_plane_auth_policy: str | None = None
+    availability_zone: str | None = None
+    zipkin_address: str | None = None
+    statsd_udp_address: str | None = None
+    mesh_id: str | None = None
+    hold_application_until_proxy_starts: bool | None = None
+    extra_stat_tags: tuple[str, ...] = ()
+    ca_certificates_pem: tuple[str, ...] = ()
+    proxy_bootstrap_template_path: str | None = None
+    interception_mode: str | None = None
+    file_flush_interval: Duration | None = None
+    file_flush_min_size_kb: int | None = None
+    runtime_values: dict[str, str] = {}
+    tracing: dict[str, Any] | None = None
+    sds: dict[str, Any] | None = None
+    envoy_access_log_service: dict[str, Any] | None = None
+    envoy_metrics_service: dict[str, Any] | None = None
+    gateway_topology: dict[str, Any] | None = None
+    proxy_stats_matcher: dict[str, Any] | None = None
+    readiness_probe: dict[str, Any] | None = None
+    image: dict[str, Any] | None = None
+    private_key_provider: dict[str, Any] | None = None
+    proxy_headers: dict[str, Any] | None = None
 
 
 class MeshConfig(Model):
@@ -137,6 +171,9 @@ class MeshConfig(Model):
     enable_envoy_access_log_service: bool | None = None
     verify_certificate_at_client: bool | None = None
     config_sources: tuple[dict[str, Any], ...] = ()
+    inbound_cluster_stat_name: str | None = None
+    outbound_cluster_stat_name: str | None = None
+    service_scope_configs: tuple[dict[str, Any], ...] = ()
     default_traffic_policy: dict[str, Any] | None = None
 
 
@@ -179,3 +216,26 @@ class MeshNetworks(Model):
     """Istio's MeshNetworks."""
 
     networks: dict[str, Network] = {}
+
+
+def validate_networks(mesh: MeshNetworks) -> Iterator[Problem]:
+    """Rules beyond types: an endpoint is of a CIDR or of a registry, a gateway has an address or a service."""
+    for name, network in mesh.networks.items():
+        for index, endpoints in enumerate(network.endpoints):
+            path = f"networks.{name}.endpoints[{index}]"
+            if (endpoints.from_cidr is None) == (endpoints.from_registry is None):
+                yield Problem(path, "needs exactly one of fromCidr and fromRegistry", "keep one of them")
+            elif endpoints.from_cidr is not None and not _is_cidr(endpoints.from_cidr):
+                yield Problem(f"{path}.fromCidr", f"{endpoints.from_cidr!r} is no CIDR", "write 10.0.0.0/8")
+        for index, gateway in enumerate(network.gateways):
+            if (gateway.address is None) == (gateway.registry_service_name is None):
+                path = f"networks.{name}.gateways[{index}]"
+                yield Problem(path, "needs exactly one of address and registryServiceName", "keep one of them")
+
+
+def _is_cidr(text: str) -> bool:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True

@@ -1,31 +1,31 @@
 """Text that people wrote -> objects and findings. One parser for files, the command line and (later) the webhook.
 
 Pure. Every error of an object is reported at once with its field path as Istio spells it; one wrong object costs that object
-alone. Bounded: size, depth and aliases of a document, so that no text can exhaust the process.
+alone. An invalid traffic object is absent; an invalid security object becomes `Invalid`, so that what it selects fails closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from federation.model.findings import Finding, Severity
-from federation.model.labels import Labels
+from federation.model.labels import NO_LABELS, Labels
+from istiod.api.document import Document, NotYaml, parse_document, split_documents
 from istiod.api.kinds import KINDS, UNBUILT, VERSIONS, KindInfo
-from istiod.api.meshconfig import Defaults, MeshConfig, MeshNetworks, ignored_settings
+from istiod.api.meshconfig import Defaults, MeshConfig, MeshNetworks, ignored_settings, validate_networks
 from istiod.api.meta import AnyObject, Invalid, Meta, Object, Unbuilt
 from istiod.api.problems import Problem
+from istiod.api.validation import validate_model
 
-MAX_BYTES = 4 << 20
-MAX_DEPTH = 64
-MAX_ALIASES = 100
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 M = TypeVar("M", bound=BaseModel)
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,247 +38,182 @@ class Parsed:
 
 def parse_documents(text: str, source: str) -> Parsed:
     """Read a file of YAML or JSON documents; `source` names it in findings."""
-    objects: list[AnyObject] = []
-    findings: list[Finding] = []
-    for document in _documents(text, source, findings):
-        for item in _items(document):
-            parsed, found = parse_object(item, source)
-            findings += found
-            if parsed is not None:
-                objects.append(parsed)
-    return Parsed(tuple(objects), tuple(findings))
+    parts = [parse_one(document, source) for document in split_documents(text)]
+    return Parsed(
+        tuple(found for part in parts for found in part.objects),
+        tuple(finding for part in parts for finding in part.findings),
+    )
+
+
+def parse_one(document: Document, source: str) -> Parsed:
+    """Read one document of a file: an object, or a `kind: List` of them."""
+    try:
+        data = parse_document(document.text)
+    except NotYaml as wrong:
+        return Parsed((), (_not_yaml(wrong, document, source),))
+    if data is None:
+        return Parsed((), ())
+    items = data["items"] if _is_list(data) else [data]
+    parts = [parse_object(item, source) for item in items]
+    return Parsed(
+        tuple(parsed for parsed, _ in parts if parsed is not None),
+        tuple(finding for _, findings in parts for finding in findings),
+    )
 
 
 def parse_object(document: Any, source: str) -> tuple[AnyObject | None, list[Finding]]:
     """Read one object from plain data; None if it cannot be used at all."""
     if not isinstance(document, Mapping) or not isinstance(document.get("kind"), str):
-        return None, [_finding(source, "NotAnObject", "has no kind", "give apiVersion, kind and metadata")]
-    kind, version = document["kind"], str(document.get("apiVersion", ""))
-    meta, problem = _meta(document, cluster_scoped=bool(KINDS.get(kind) and KINDS[kind].cluster_scoped))
-    if meta is None:
-        return None, [
-            _finding(f"{kind} in {source}", "InvalidMetadata", problem, "give metadata.name and metadata.namespace")
-        ]
-    name = f"{kind} {meta.namespace}/{meta.name}" if meta.namespace else f"{kind} {meta.name}"
+        return None, [_error(f"File {source}", "NotAnObject", "has no kind", "give apiVersion, kind and metadata")]
+    kind = document["kind"][:100]
+    group, _, version = str(document.get("apiVersion") or "").rpartition("/")
     info = KINDS.get(kind)
+    if info is not None and group not in info.groups:
+        info = None  # another API's kind of the same name
+    meta, problems = _meta(document.get("metadata"), cluster_scoped=info is not None and info.cluster_scoped)
+    if meta is None:
+        return None, [_of(problem, f"{kind} in {source}") for problem in problems]
+    name = f"{kind} {meta.namespace}/{meta.name}" if meta.namespace else f"{kind} {meta.name}"
     if info is None:
-        return Unbuilt(kind, meta), [_unbuilt(kind, name)]
-    group, _, api = version.rpartition("/")
-    if group not in info.groups or api not in VERSIONS:
-        known = f"{next(iter(info.groups))}/v1".lstrip("/")
-        return None, [
-            _finding(name, "UnknownVersion", f"apiVersion {version!r} is not known for {kind}", f"use {known}")
-        ]
-    return _typed(document, info, meta, name)
+        return Unbuilt(kind, meta), [_unbuilt(kind, group, name), *(_of(problem, name) for problem in problems)]
+    if version not in VERSIONS:
+        known = f"{group}/v1".lstrip("/")
+        problems.append(Problem("apiVersion", f"{version!r} is not known for {kind}", f"use {known}", "UnknownVersion"))
+    return _typed(document, info, meta, name, problems)
 
 
 def parse_mesh_config(
     text: str, source: str, defaults: str = "resilient"
 ) -> tuple[MeshConfig | None, tuple[Finding, ...]]:
     """Read MeshConfig; `defaults` is the profile where the text names none. None if it cannot be used."""
+    name = f"MeshConfig {source}"
     data, findings = _one_document(text, source)
     if data is None:
-        return None, tuple(findings)
-    settings = (
-        {"defaults": Defaults(defaults).value, **(data.get("isthmus") or {})}
-        if isinstance(data.get("isthmus") or {}, dict)
-        else data["isthmus"]
-    )
-    mesh, problems = _validate(MeshConfig, {**data, "isthmus": settings}, "")
-    findings += [_of(problem, f"MeshConfig {source}") for problem in problems]
-    if mesh is not None:
-        for name in ignored_settings(mesh):
-            findings.append(
-                Finding(
-                    Severity.WARNING,
-                    "SettingIgnored",
-                    f"MeshConfig {source}",
-                    name,
-                    "has no effect yet",
-                    "do not rely on it",
-                )
-            )
-    return mesh, tuple(findings)
+        return None, findings
+    settings = data.get("isthmus") or {}
+    if isinstance(settings, dict):
+        settings = {"defaults": Defaults(defaults).value, **settings}
+    mesh, problems = validate_model(MeshConfig, {**data, "isthmus": settings}, "")
+    ignored = ignored_settings(mesh) if mesh is not None else ()
+    problems += [
+        Problem(field, "has no effect yet", "do not rely on it", "SettingIgnored", Severity.WARNING) for field in ignored
+    ]
+    return mesh, tuple(_of(problem, name) for problem in problems)
 
 
 def parse_mesh_networks(text: str, source: str) -> tuple[MeshNetworks | None, tuple[Finding, ...]]:
     """Read MeshNetworks; None if it cannot be used."""
     data, findings = _one_document(text, source)
     if data is None:
-        return None, tuple(findings)
-    networks, problems = _validate(MeshNetworks, data, "")
-    findings += [_of(problem, f"MeshNetworks {source}") for problem in problems]
-    return networks, tuple(findings)
-
-
-def _one_document(text: str, source: str) -> tuple[dict[str, Any] | None, list[Finding]]:
-    findings: list[Finding] = []
-    documents = list(_documents(text, source, findings))
-    if findings:
         return None, findings
-    data = documents[0] if documents else {}
-    if not isinstance(data, dict):
-        return None, [_finding(f"File {source}", "NotAnObject", "is no mapping", "write fields, one a line")]
-    return data, findings
+    networks, problems = validate_model(MeshNetworks, data, "")
+    problems += list(validate_networks(networks)) if networks is not None else []
+    usable = not any(problem.severity is Severity.ERROR for problem in problems)
+    return networks if usable else None, tuple(_of(problem, f"MeshNetworks {source}") for problem in problems)
 
 
-def _documents(text: str, source: str, findings: list[Finding]) -> Iterator[Any]:
-    if len(text) > MAX_BYTES:
-        findings.append(
-            _finding(f"File {source}", "TooLarge", f"has {len(text)} characters", f"stay below {MAX_BYTES}")
-        )
-        return
+def _one_document(text: str, source: str) -> tuple[dict[str, Any] | None, tuple[Finding, ...]]:
+    documents = list(split_documents(text)) or [Document("{}")]
+    if len(documents) > 1:
+        return None, (_error(f"File {source}", "NotAnObject", "has several documents", "keep one"),)
     try:
-        _check_shape(text)
-        documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as wrong:
-        mark = getattr(wrong, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        reason = getattr(wrong, "problem", None) or str(wrong)
-        findings.append(_finding(f"File {source}", "NotYaml", f"is no YAML{line}: {reason}", "correct the file"))
-        return
-    yield from documents
+        data = parse_document(documents[0].text)
+    except NotYaml as wrong:
+        return None, (_not_yaml(wrong, documents[0], source),)
+    if not isinstance(data, dict | None):
+        return None, (_error(f"File {source}", "NotAnObject", "is no mapping", "write fields, one a line"),)
+    return data or {}, ()
 
 
-def _check_shape(text: str) -> None:
-    """Refuse deep nesting and alias bombs before anything is built of them."""
-    if "*" not in text and "&" not in text and text.count("{") + text.count("[") < MAX_DEPTH and not _deep(text):
-        return
-    depth = aliases = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.events.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
-        elif isinstance(event, yaml.events.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.events.AliasEvent):
-            aliases += 1
-            if aliases > MAX_ALIASES:
-                raise ValueError(f"more than {MAX_ALIASES} aliases")
+def _is_list(data: Any) -> bool:
+    return isinstance(data, dict) and data.get("kind") == "List" and isinstance(data.get("items"), list)
 
 
-def _deep(text: str) -> bool:
-    return any(len(line) - len(line.lstrip(" -")) > MAX_DEPTH for line in text.splitlines())
+def _meta(raw: Any, cluster_scoped: bool) -> tuple[Meta | None, list[Problem]]:
+    """Metadata, and what is wrong with it; None without a usable name. Labels that are no text are left out."""
+    if not isinstance(raw, Mapping):
+        return None, [_bad_meta("metadata", "is missing", "give metadata.name and metadata.namespace")]
+    name, namespace = raw.get("name"), "" if cluster_scoped else raw.get("namespace") or "default"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return None, [_bad_meta("metadata.name", _bad_name(name), "use lower case letters, digits, '-' and '.'")]
+    if namespace and not (isinstance(namespace, str) and _NAMESPACE.fullmatch(namespace)):
+        return None, [_bad_meta("metadata.namespace", _bad_name(namespace), "use lower case letters, digits and '-'")]
+    problems: list[Problem] = []
+    labels = _labels(raw.get("labels"), "metadata.labels", problems)
+    annotations = _labels(raw.get("annotations"), "metadata.annotations", problems)
+    return Meta(name, namespace, labels, annotations, str(raw.get("creationTimestamp") or "")), problems
 
 
-def _items(document: Any) -> Iterable[Any]:
-    if isinstance(document, Mapping) and document.get("kind") == "List" and isinstance(document.get("items"), list):
-        return document["items"]
-    return (document,)
+def _bad_name(name: Any) -> str:
+    return f"{str(name)[:100]!r} is no name of Kubernetes" if name else "is missing"
 
 
-def _meta(document: Mapping[str, Any], cluster_scoped: bool) -> tuple[Meta | None, str]:
-    raw = document.get("metadata")
-    if not isinstance(raw, Mapping) or not isinstance(raw.get("name"), str) or not raw["name"]:
-        return None, "metadata.name is missing"
-    namespace = raw.get("namespace") or ("" if cluster_scoped else "default")
-    labels, annotations = raw.get("labels") or {}, raw.get("annotations") or {}
-    if not isinstance(namespace, str) or not isinstance(labels, Mapping) or not isinstance(annotations, Mapping):
-        return None, f"metadata of {raw['name'][:100]!r} has a namespace, labels or annotations of a wrong type"
-    created = raw.get("creationTimestamp") or ""
-    text = (
-        created if isinstance(created, str) else created.isoformat() if hasattr(created, "isoformat") else str(created)
-    )
-    return Meta(raw["name"], "" if cluster_scoped else namespace, _labels(labels), _labels(annotations), text), ""
+def _bad_meta(path: str, message: str, fix: str) -> Problem:
+    return Problem(path, message, fix, "InvalidMetadata")
 
 
-def _labels(values: Mapping[Any, Any]) -> Labels:
-    return Labels({str(key): str(value) for key, value in values.items()})
+def _labels(values: Any, path: str, problems: list[Problem]) -> Labels:
+    if not values:
+        return NO_LABELS
+    if not isinstance(values, Mapping):
+        problems.append(_bad_meta(path, "is no mapping", "write key: value, one a line"))
+        return NO_LABELS
+    for key, value in values.items():
+        if not isinstance(value, str):
+            shown = repr(value)[:80] if not isinstance(value, dict | list) else "a collection"
+            problems.append(_bad_meta(f"{path}.{key}", f"{shown} is no text", "put it in quotes"))
+    return Labels({key: value for key, value in values.items() if isinstance(value, str)})
 
 
 def _typed(
-    document: Mapping[str, Any], info: KindInfo, meta: Meta, name: str
+    document: Mapping[str, Any], info: KindInfo, meta: Meta, name: str, problems: list[Problem]
 ) -> tuple[AnyObject | None, list[Finding]]:
-    fields = document.get("spec")
     if info.whole:
-        fields = {key: value for key, value in document.items() if key not in ("apiVersion", "kind", "metadata")}
-    spec, problems = _validate(info.model, {} if fields is None else fields, "" if info.whole else "spec")
+        fields: Any = {key: value for key, value in document.items() if key not in ("apiVersion", "kind", "metadata")}
+    else:
+        fields = {} if document.get("spec") is None else document["spec"]
+        for key in document.keys() - _ENVELOPE:
+            fix = "write spec" if key.lower() == "spec" else "remove it, or move it under spec"
+            problems.append(Problem(str(key)[:100], "is no field", fix, "UnknownField"))
+    spec, wrong = validate_model(info.model, fields, "" if info.whole else "spec")
+    problems += wrong
     if spec is not None and info.validate is not None:
-        problems += list(info.validate(spec))
+        problems += info.validate(spec)
     findings = [_of(problem, name) for problem in problems]
-    if spec is None or any(problem.severity is Severity.ERROR for problem in problems):
-        return (Invalid(info.kind.value, meta, _selector(fields)), findings) if info.security else (None, findings)
-    return Object(info.kind.value, meta, spec), findings
+    if spec is not None and not any(problem.severity is Severity.ERROR for problem in problems):
+        return Object(info.kind.value, meta, spec), findings
+    return (Invalid(info.kind.value, meta, _selector(fields)), findings) if info.security else (None, findings)
 
 
 def _selector(fields: Any) -> Labels:
-    """The labels that a policy selects, as far as they can be read of a broken one."""
+    """The labels that a broken policy selects; none (so all workloads of its namespace) unless they are beyond doubt."""
     selector = fields.get("selector") if isinstance(fields, Mapping) else None
-    labels = selector.get("matchLabels") or selector.get("labels") if isinstance(selector, Mapping) else None
-    return _labels(labels) if isinstance(labels, Mapping) else Labels()
-
-
-def _validate(model: type[M], fields: Any, root: str) -> tuple[M | None, list[Problem]]:
-    try:
-        return model.model_validate(fields), []
-    except ValidationError as wrong:
-        return None, [_problem(model, error, root) for error in wrong.errors(include_url=False)]
-
-
-def _problem(model: type[BaseModel], error: Any, root: str) -> Problem:
-    path = root
-    for part in error["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    value = repr(error.get("input"))
-    shown = value if len(value) <= 80 else value[:77] + "..."
-    match error["type"]:
-        case "extra_forbidden":
-            known = _known_fields(model, error["loc"][:-1])
-            near = get_close_matches(str(error["loc"][-1]), known, 1)
-            return Problem(path, "is no field", f"did you mean {near[0]}?" if near else "remove it", "UnknownField")
-        case "missing":
-            return Problem(path, "is missing", "give it a value", "MissingField")
-    text = str(error["msg"]).removeprefix("Value error, ")
-    return Problem(path, f"{shown}: {text[:1].lower()}{text[1:]}")
-
-
-def _known_fields(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The field names at a place of a model, found by walking its annotations."""
-    here: Any = model
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = (
-            next((f for n, f in here.model_fields.items() if part in (n, f.alias)), None)
-            if hasattr(here, "model_fields")
-            else None
-        )
-        if field is None:
-            continue
-        here = _model_in(field.annotation) or here
-    return [str(field.alias or name) for name, field in here.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+    labels = selector.get("matchLabels") if isinstance(selector, Mapping) and len(selector) == 1 else None
+    if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
+        return NO_LABELS
+    return Labels(labels)
 
 
 def _of(problem: Problem, name: str) -> Finding:
     return Finding(problem.severity, problem.code, name, problem.path, problem.message, problem.fix)
 
 
-def _finding(name: str, code: str, message: str, fix: str) -> Finding:
+def _error(name: str, code: str, message: str, fix: str) -> Finding:
     return Finding(Severity.ERROR, code, name, "", message, fix)
 
 
-def _unbuilt(kind: str, name: str) -> Finding:
-    group = UNBUILT.get(kind)
-    if group == "security.istio.io":
-        return Finding(
-            Severity.ERROR, "KindNotSupported", name, "", f"{kind} is not enforced by this version", "do not rely on it"
-        )
-    return Finding(
-        Severity.WARNING,
-        "KindNotSupported",
-        name,
-        "",
-        f"{kind} has no effect in this version",
-        "remove it, or ignore this",
-    )
+def _not_yaml(wrong: NotYaml, document: Document, source: str) -> Finding:
+    line = f"line {document.line + wrong.line}" if wrong.line else f"the document at line {document.line + 1}"
+    return _error(f"File {source}", "NotYaml", f"{line} is no YAML: {wrong.reason}", "correct the file")
+
+
+def _unbuilt(kind: str, group: str, name: str) -> Finding:
+    """What is said of an object that nothing follows: loud for security, a warning for Istio's, a note for all others."""
+    if UNBUILT.get(kind) == group == "security.istio.io":
+        severity, message, fix = Severity.ERROR, "is not enforced by this version", "do not rely on it"
+    elif group.endswith("istio.io") or group == "gateway.networking.k8s.io":
+        severity, message, fix = Severity.WARNING, "has no effect in this version", "do not rely on it"
+    else:
+        severity, message, fix = Severity.INFO, "is no kind that the mesh reads", ""
+    shown = f"{kind} of {group[:100]}" if group else kind
+    return Finding(severity, "KindNotSupported", name, "", f"{shown} {message}", fix)

@@ -24,6 +24,7 @@ from istiod.api.meta import Object
 from istiod.events import MESH_KEY
 from istiod.registry.addresses import allocate
 from istiod.registry.contribution import Contribution, Place
+from istiod.registry.exports import consumers_of
 from istiod.registry.kubernetes import SERVICE_NAME_LABEL, convert_service, pod_endpoint
 from istiod.registry.merge import Merged, merge
 from istiod.registry.peers import convert_peer, peer_gateways
@@ -31,6 +32,7 @@ from istiod.registry.serviceentry import convert_entry, workload_endpoint
 
 T = TypeVar("T")
 Lookup = Callable[[Kind], Mapping[Any, Any]]
+DEFAULT_MESH = MeshConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class RegistryBuilder:
     def build(self, table: Lookup) -> Registry:
         """The registry of these tables."""
         self._fresh = {}
-        mesh = table(Kind.MESH_CONFIG).get(MESH_KEY) or MeshConfig()
+        mesh = table(Kind.MESH_CONFIG).get(MESH_KEY) or DEFAULT_MESH
         networks: MeshNetworks | None = table(Kind.MESH_NETWORKS).get(MESH_KEY)
         nodes = self._once("nodes", _node_labels, table(Kind.NODE))
         pods = self._once("pods", _pods_by_address, table(Kind.POD))
@@ -87,7 +89,7 @@ class RegistryBuilder:
         self, table: Lookup, pods: Mapping[str, Object[Any]], nodes: Mapping[str, Labels], mesh: MeshConfig
     ) -> Iterable[Contribution]:
         slices = self._once("slices", _slices_by_service, table(Kind.ENDPOINT_SLICE))
-        place = self._place
+        place, exports = self._place, table(Kind.SERVICE_EXPORT)
         for service in table(Kind.SERVICE).values():
             parts = slices.get((service.meta.namespace, service.meta.name), ())
             chosen = [
@@ -101,12 +103,14 @@ class RegistryBuilder:
             def convert(
                 service: Object[Any], mesh: MeshConfig, *_: object, parts: Sequence[Object[Any]] = parts
             ) -> Contribution:
-                return convert_service(service, parts, pods, nodes, mesh, place)
+                found = convert_service(service, parts, pods, nodes, mesh, place)
+                return _exported(found, consumers_of(service.meta, exports), place.cluster)
 
-            yield self._once("service", convert, service, mesh, nodes, *parts, *chosen)
+            export = exports.get(service.meta.key)
+            yield self._once("service", convert, service, mesh, nodes, export, *parts, *chosen)
 
     def _entries(self, table: Lookup, nodes: Mapping[str, Labels], mesh: MeshConfig) -> Iterable[Contribution]:
-        place = self._place
+        place, exports = self._place, table(Kind.SERVICE_EXPORT)
 
         def workloads(entries: Mapping[Any, Object[Any]], pods: Mapping[Any, Object[Any]], *_: object) -> _Workloads:
             return _Workloads(entries.values(), pods.values(), nodes, mesh, place)
@@ -116,10 +120,11 @@ class RegistryBuilder:
             selector = entry.spec.workload_selector
             chosen = index.select(entry.meta.namespace, selector.all_labels, self._once) if selector is not None else ()
 
-            def convert(entry: Object[Any], mesh: MeshConfig, *chosen: Any) -> tuple[Contribution, ...]:
-                return convert_entry(entry, chosen, mesh, place)
+            def convert(entry: Object[Any], mesh: MeshConfig, _: object, *chosen: Any) -> tuple[Contribution, ...]:
+                consumers = consumers_of(entry.meta, exports)
+                return tuple(_exported(c, consumers, place.cluster) for c in convert_entry(entry, chosen, mesh, place))
 
-            yield from self._once("entry", convert, entry, mesh, *chosen)
+            yield from self._once("entry", convert, entry, mesh, exports.get(entry.meta.key), *chosen)
 
     def _peers(self, table: Lookup) -> Iterable[Contribution]:
         place = self._place
@@ -159,6 +164,14 @@ def needs_address(service: Service) -> bool:
     if service.vips or service.headless or service.resolution is Resolution.PASSTHROUGH or service.host.startswith("*"):
         return False
     return not service.external or service.resolution is Resolution.ENDPOINTS or bool(service.clusters)
+
+
+def _exported(contribution: Contribution, consumers: tuple[str, ...] | None, cluster: str) -> Contribution:
+    """The contribution with its own cluster among those that offer the service, if it is exported."""
+    if consumers is None:
+        return contribution
+    service = replace(contribution.service, clusters=(cluster,))
+    return replace(contribution, service=service, consumers=consumers)
 
 
 def _with_vip(service: Service, address: str) -> Service:

@@ -16,18 +16,24 @@ OLD_LOCALITY_LABEL = "istio-locality"
 REGION_LABEL = "topology.kubernetes.io/region"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 SUBZONE_LABEL = "topology.istio.io/subzone"
+_OLD_REGION_LABEL = "failure-domain.beta.kubernetes.io/region"
+_OLD_ZONE_LABEL = "failure-domain.beta.kubernetes.io/zone"
 EXPORT_TO = "networking.istio.io/exportTo"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contribution:
-    """One service from one object. `peer` is the exporting cluster, "" for our own objects."""
+    """One service from one object. `peer` is the exporting cluster, "" for our own objects.
+
+    `consumers` are the clusters that may use it (empty = all), None if it is not exported.
+    """
 
     service: Service
     endpoints: tuple[Endpoint, ...]
     peer: str = ""
     source: str = ""
     findings: tuple[Finding, ...] = ()
+    consumers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,13 @@ def locality_from(labels: Labels, text: str = "", node: Labels | None = None) ->
         return Locality.parse(labelled.replace(".", "/"))
     if text:
         return Locality.parse(text)
-    if node is None:
-        return Locality(labels.get(REGION_LABEL, ""), labels.get(ZONE_LABEL, ""), labels.get(SUBZONE_LABEL, ""))
-    return Locality(node.get(REGION_LABEL, ""), node.get(ZONE_LABEL, ""), node.get(SUBZONE_LABEL, ""))
+    return _topology(node) if node and _topology(node).region else _topology(labels)
+
+
+def _topology(labels: Labels) -> Locality:
+    region = labels.get(REGION_LABEL) or labels.get(_OLD_REGION_LABEL, "")
+    zone = labels.get(ZONE_LABEL) or labels.get(_OLD_ZONE_LABEL, "")
+    return Locality(region, zone, labels.get(SUBZONE_LABEL, ""))
 
 
 def with_place(labels: Labels, locality: Locality, cluster: str, network: str) -> Labels:

@@ -39,11 +39,10 @@ def merge(contributions: Sequence[Contribution]) -> Merged:
     service = replace(
         first.service,
         ports=ports,
-        vips=first.service.vips,
         subject_alt_names=_union([c.service.subject_alt_names for c in joined]),
         clusters=_union([c.service.clusters for c in joined]),
     )
-    endpoints = tuple(endpoint for c in joined for endpoint in c.endpoints)
+    endpoints = tuple(endpoint for c in joined for endpoint in _renamed(c, ports))
     found = (*(f for c in joined for f in c.findings), *findings, *conflicts)
     return Merged(service, endpoints, own[0] if own else None, found)
 
@@ -70,6 +69,18 @@ def _ports(contributions: Sequence[Contribution]) -> tuple[tuple[ServicePort, ..
             elif known is None or (known[0].name, known[0].protocol) != (port.name, port.protocol):
                 findings.append(_conflict(port, contribution, known))
     return tuple(port for port, _ in ports.values()), findings
+
+
+def _renamed(contribution: Contribution, ports: Sequence[ServicePort]) -> tuple[Endpoint, ...]:
+    """A contribution's endpoints under the names that the merged service gives their ports: clients dial numbers."""
+    names = {port.number: port.name for port in ports}
+    renamed = {port.name: names.get(port.number, port.name) for port in contribution.service.ports}
+    if all(old == new for old, new in renamed.items()):
+        return contribution.endpoints
+    return tuple(
+        replace(endpoint, ports=tuple(sorted((renamed.get(name, name), number) for name, number in endpoint.ports)))
+        for endpoint in contribution.endpoints
+    )
 
 
 def _conflict(port: ServicePort, loser: Contribution, known: tuple[ServicePort, Contribution] | None) -> Finding:

@@ -1,36 +1,34 @@
-"""What other clusters export -> services. Pure; one served peer gives one contribution per service it lets us use."""
+"""What other clusters export -> services. Pure; one exported service of one peer gives one contribution."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 
-from federation.keys import EndpointsKey
+from federation.model.service import Resolution, Service
 from federation.model.workload import Endpoint, NetworkGateway
+from federation.records import ExportedService
 from federation.table import Peer
 from istiod.registry.contribution import Contribution, Place
 
 
-def convert_peer(peer: Peer, place: Place) -> tuple[Contribution, ...]:
-    """The services of a peer that this cluster may use, with their endpoints."""
-    endpoints: dict[tuple[str, str], list[Endpoint]] = defaultdict(list)
-    for key, group in sorted(peer.endpoints.items(), key=lambda item: _order(item[0])):
-        endpoints[key.namespace, key.name] += group
-    return tuple(
-        Contribution(
-            exported.service,
-            tuple(endpoints.get((key.namespace, key.name), ())),
-            peer=peer.cluster,
-            source=f"Cluster {peer.cluster}",
-        )
-        for key, exported in sorted(peer.services.items(), key=lambda item: (item[0].namespace, item[0].name))
-        if exported.admits(place.cluster)
-    )
+def convert_export(
+    cluster: str, exported: ExportedService, groups: Iterable[tuple[Endpoint, ...]], place: Place
+) -> Contribution | None:
+    """One service of a peer with its endpoints, slice by slice; None if this cluster may not use it."""
+    if not exported.admits(place.cluster):
+        return None
+    endpoints = tuple(endpoint for group in groups for endpoint in group)
+    return Contribution(_reachable(exported.service), endpoints, peer=cluster, source=f"Cluster {cluster}")
+
+
+def _reachable(service: Service) -> Service:
+    """A headless service elsewhere has no addresses that a client here could dial itself: it is balanced like others."""
+    if service.resolution is not Resolution.PASSTHROUGH or service.external:
+        return service
+    return replace(service, resolution=Resolution.ENDPOINTS, headless=False)
 
 
 def peer_gateways(peer: Peer) -> tuple[NetworkGateway, ...]:
     """The gateways of a peer that take traffic."""
     return tuple(sorted(record.gateway for record in peer.gateways.values() if record.state == "ready"))
-
-
-def _order(key: EndpointsKey) -> tuple[str, str, str]:
-    return (key.namespace, key.name, key.slice)

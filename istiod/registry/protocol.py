@@ -17,6 +17,9 @@ _WORDS = {
     "mongo": Protocol.MONGO,
     "redis": Protocol.REDIS,
     "mysql": Protocol.MYSQL,
+}
+# Kubernetes' own words, only meant in `appProtocol`.
+_KUBERNETES = {
     "kubernetes.io/h2c": Protocol.HTTP2,
     "kubernetes.io/ws": Protocol.HTTP,
     "kubernetes.io/wss": Protocol.HTTPS,
@@ -26,7 +29,7 @@ _SERVER_FIRST = frozenset({25, 53, 3306, 27017})
 
 
 def protocol_word(word: str) -> Protocol | None:
-    """The protocol of a word such as `HTTP` or `grpc-web`; None if it is unknown."""
+    """The protocol of a word such as `HTTP` or `grpc-web`, in any case; None if it is unknown."""
     return _WORDS.get(word.lower())
 
 
@@ -34,12 +37,11 @@ def select_protocol(transport: str, app_protocol: str | None, name: str, port: i
     """The protocol of a Kubernetes service port: UDP, else `appProtocol`, else the port's name, else detected."""
     if transport.upper() == "UDP":
         return Protocol.UDP
-    if app_protocol:
-        return protocol_word(app_protocol) or Protocol.AUTO
-    lowered = name.lower()
-    if lowered.startswith("grpc-web"):
-        return Protocol.GRPC_WEB
-    found = protocol_word(lowered.partition("-")[0])
+    if app_protocol in _KUBERNETES:
+        return _KUBERNETES[app_protocol]
+    word = (app_protocol or name).lower()
+    found = Protocol.GRPC_WEB if word.startswith("grpc-web") else protocol_word(word.partition("-")[0])
+    # A word that contradicts the transport says nothing.
     if found is not None and found is not Protocol.UDP:
         return found
     return Protocol.TCP if port in _SERVER_FIRST else Protocol.AUTO

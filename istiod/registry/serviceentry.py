@@ -38,7 +38,7 @@ def convert_entry(
     inline = [workload_endpoint(item, entry.meta.namespace, mesh, place) for item in entry.spec.endpoints]
     chosen = [(endpoint, dict(endpoint.ports)) for endpoint in (*inline, *workloads)]
     endpoints = tuple(_served(endpoint, said, by_name.values()) for endpoint, said in chosen)
-    return tuple(_contribution(entry, host, ports, endpoints, mesh) for host in entry.spec.hosts)
+    return tuple(_contribution(entry, host, ports, endpoints, mesh) for host in dict.fromkeys(entry.spec.hosts))
 
 
 def workload_endpoint(

@@ -1,8 +1,8 @@
 """One view's whole configuration as specs. The entry of the package for the pipeline.
 
 `resolve_view` computes everything for a view; `resolve_endpoints` only the endpoints of one service, for the fast path
-of endpoint changes. Both give the same result for the same snapshot. Listeners and routes do not depend on where a proxy
-runs or what it serves, so views that differ only there share them.
+of endpoint changes. Both give the same result for the same snapshot. Listeners and routes do not depend on where a
+proxy runs or what it serves, so views that differ only there share them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ from istiod.view.proxy import ProxyType, ProxyView
 
 @dataclass(frozen=True, slots=True)
 class ViewConfig:
-    """All resources of one view, names unique within each tuple. Findings are about policies that could not be followed."""
+    """All resources of one view, names unique within each tuple. Findings are about policies that could not be
+    followed.
+    """
 
     clusters: tuple[ClusterSpec, ...]
     endpoints: tuple[EndpointsSpec, ...]
@@ -58,7 +60,7 @@ def resolve_view(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
 
 
 def resolve_endpoints(snapshot: Snapshot, view: ProxyView, key: ServiceKey) -> tuple[EndpointsSpec, ...]:
-    """The endpoints of one service as this view gets them; empty if it does not see the service, or needs none from us."""
+    """The endpoints of one service as this view gets them; empty if it does not see the service or needs none."""
     scope = scope_of(snapshot, view)
     service = scope.by_key.get(key)
     if service is None:
@@ -71,7 +73,7 @@ def resolve_endpoints(snapshot: Snapshot, view: ProxyView, key: ServiceKey) -> t
 
 
 def _endpoints(snapshot: Snapshot, view: ProxyView, services: Iterable[Service]) -> tuple[EndpointsSpec, ...]:
-    """Endpoints of upstreams that ask for them; those of DNS and original destination upstreams stand in the upstream."""
+    """Endpoints of upstreams that ask for them; DNS names stand in the upstream, original destinations nowhere."""
     return tuple(
         spec
         for service in services

@@ -78,10 +78,18 @@ JSON_FORMAT = tuple(
 )
 
 
+def path_normalization(mesh: MeshConfig) -> str:
+    """How paths are normalised before anything matches them; Istio's DEFAULT means BASE."""
+    said = mesh.path_normalization.normalization
+    return "BASE" if said == "DEFAULT" else said
+
+
 def inbound_http(
     snapshot: Snapshot, view: ProxyView, port: int, protocol: Protocol, routes: RouteConfigSpec
 ) -> HttpConnection:
-    """The connection manager in front of the application. The caller's certificate is added to `x-forwarded-client-cert`."""
+    """The connection manager in front of the application. The caller's certificate is added to `x-forwarded-client-
+    cert`.
+    """
     return HttpConnection(
         stat_prefix=f"inbound_0.0.0.0_{port};",
         routes=routes,
@@ -91,6 +99,7 @@ def inbound_http(
         accept_http10=view.http10,
         grpc_web=protocol is Protocol.GRPC_WEB,
         access_logs=access_logs(snapshot.mesh),
+        path_normalization=path_normalization(snapshot.mesh),
     )
 
 
@@ -105,6 +114,7 @@ def outbound_http(
         accept_http10=view.http10,
         grpc_web=grpc_web,
         access_logs=access_logs(snapshot.mesh),
+        path_normalization=path_normalization(snapshot.mesh),
     )
 
 
@@ -119,6 +129,7 @@ def gateway_http(snapshot: Snapshot, view: ProxyView, port: int, route: str) -> 
         use_remote_address=True,
         accept_http10=view.http10,
         access_logs=access_logs(snapshot.mesh),
+        path_normalization=path_normalization(snapshot.mesh),
     )
 
 

@@ -1,7 +1,7 @@
 """The names under which a client may ask for a host: domains of an Envoy virtual host.
 
-Pure text. Rules: Kubernetes DNS search (a proxy in `apps.svc.cluster.local` may say `b`, `b.apps`, `b.apps.svc`), as Istio's
-route configurations have them. Ports are left out, since Envoy ignores them in host matching.
+Pure text. Rules: Kubernetes DNS search (a proxy in `apps.svc.cluster.local` may say `b`, `b.apps`, `b.apps.svc`), as
+Istio's route configurations have them. Ports are left out, since Envoy ignores them in host matching.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def short_names(host: str, dns_domain: str) -> tuple[str, ...]:
-    """Shorter forms of a service host for a proxy with this DNS search domain, longest first; none for foreign hosts."""
+    """Shorter forms of a service host for a proxy with this DNS search domain, longest first; else none."""
     own_namespace, svc, cluster_domain = dns_domain.partition(".svc.")
     suffix = f".svc.{cluster_domain}"
     if not svc or not host.endswith(suffix) or host.startswith("*"):

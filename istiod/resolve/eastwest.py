@@ -1,7 +1,7 @@
 """The SNI door of a network: one filter chain that passes mutual TLS on to the upstream named like its server name.
 
-Owns which server names are let in; endpoints and upstreams of the same names are made by `istiod.resolve.clusters`. Nothing is
-decrypted here. A server name that is not listed matches no chain, and the connection is closed.
+Owns which server names are let in; endpoints and upstreams of the same names are made by `istiod.resolve.clusters`.
+Nothing is decrypted here. A server name that is not listed matches no chain, and the connection is closed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from federation.model.names import host_matches
 from federation.model.service import Service
-from federation.model.workload import NETWORK_LABEL
 from istiod.api.gateway import GatewayTLSMode
 from istiod.resolve.connection import BLACK_HOLE, MESH_ANY, tcp_proxy
 from istiod.resolve.endpoints import upstreams_of
@@ -26,7 +25,7 @@ CONNECT_ATTEMPTS = 3
 
 def with_implied_server(view: ProxyView, ports: tuple[OpenPort, ...]) -> tuple[OpenPort, ...]:
     """The open ports, and for an east-west gateway that no Gateway object selects the cross-network port."""
-    if ports or not view.requested_networks or NETWORK_LABEL not in view.labels:
+    if ports or not view.network or not view.requested_networks:
         return ports
     return (OpenPort(CROSS_NETWORK_PORT, "", (implied_cross_network_server(view),)),)
 
@@ -48,7 +47,7 @@ def passthrough_chain(
 
 
 def services_behind(view: ProxyView, scope: Scope, server: GatewayServer) -> Iterator[Service]:
-    """The services that a server leads to: of the mesh, within its hosts; the implied server knows exported ones only."""
+    """The mesh services within the hosts of a server; the implied server knows exported ones only."""
     for service in scope.by_host.values():
         if service.external or service.cluster_local:
             continue

@@ -1,7 +1,7 @@
 """The route configurations of a router's ports: hosts of the VirtualServices that bind to its Gateways.
 
-Owns virtual hosts at the edge. Unlike in a sidecar, several rules for one host add up here, with what takes every request
-moved behind the rest. Names: Istio's `http.<port>`, `https.<port>.<port name>.<gateway>.<namespace>`.
+Owns virtual hosts at the edge. Unlike in a sidecar, several rules for one host add up here, with what takes every
+request moved behind the rest. Names: Istio's `http.<port>`, `https.<port>.<port name>.<gateway>.<namespace>`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def gateway_routes(
     name: str,
     servers: Sequence[GatewayServer],
 ) -> RouteConfigSpec:
-    """One route configuration for servers that share it; a host of several rules gets the routes of all, in their order."""
+    """One route configuration for servers that share it; a host of several rules gets the routes of all, in their
+    order.
+    """
     number = servers[0].number
     hosts: dict[str, list[RouteGroup]] = {}
     redirected: set[str] = set()

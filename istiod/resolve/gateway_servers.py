@@ -1,7 +1,7 @@
 """Which servers of which Gateway resources a router opens, put together by the port that it listens on.
 
-Input: the snapshot's Gateways and the router's labels and service targets. Rules: Gateway reference (`selector`, `servers`,
-`hosts`); several Gateways on one port add up, the oldest decides on the protocol and on a server name.
+Input: the snapshot's Gateways and the router's labels and service targets. Rules: Gateway reference (`selector`,
+`servers`, `hosts`); several Gateways on one port add up, the oldest decides on the protocol and on a server name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from federation.model.findings import Finding, Severity
 from federation.model.names import NamespacedName, host_matches, resolve_short_host
 from federation.model.service import Protocol
 from istiod.api.gateway import Gateway, GatewayTLSMode, Server
+from istiod.registry.protocol import protocol_word
 from istiod.resolve.objects import Table, valid_objects
 from istiod.view.proxy import ProxyView
 
@@ -21,7 +22,9 @@ CROSS_NETWORK_PORT = 15443
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatewayServer:
-    """One server of a Gateway. `hosts` are (namespace part, host): namespaces of VirtualServices that may bind (`*` = any)."""
+    """One server of a Gateway. `hosts` are (namespace part, host): namespaces of VirtualServices that may bind (`*` =
+    any).
+    """
 
     gateway: NamespacedName
     server: Server
@@ -87,7 +90,7 @@ def open_ports(table: Table, view: ProxyView) -> tuple[OpenPort, ...]:
 
 def _server(gateway: NamespacedName, server: Server, view: ProxyView) -> GatewayServer:
     domain = view.dns_domain.partition(".svc.")[2] or "cluster.local"
-    protocol = _PROTOCOLS.get(server.port.protocol.upper(), Protocol.TCP)
+    protocol = protocol_word(server.port.protocol) or Protocol.TCP
     mode = server.tls.mode if server.tls is not None and not protocol.is_http else None
     hosts = []
     for host in server.hosts:
@@ -98,9 +101,6 @@ def _server(gateway: NamespacedName, server: Server, view: ProxyView) -> Gateway
             namespace = gateway.namespace
         hosts.append((namespace, resolve_short_host(name, gateway.namespace, domain)))
     return GatewayServer(gateway, server, server.port.number, server.port.name or "", protocol, mode, tuple(hosts))
-
-
-_PROTOCOLS = {protocol.value.upper(): protocol for protocol in Protocol}
 
 
 def _target_ports(view: ProxyView, number: int) -> list[int]:

@@ -1,7 +1,7 @@
 """What a router listens on: the servers of its Gateways as listeners, with the route configurations that they need.
 
-Input: open ports and the rules that bind to their Gateways. Rules: Gateway reference, `ServerTLSSettings`; TLS servers of a port
-are told apart by server name. AUTO_PASSTHROUGH belongs to `istiod.resolve.eastwest`.
+Input: open ports and the rules that bind to their Gateways. Rules: Gateway reference, `ServerTLSSettings`; TLS servers
+of a port are told apart by server name. AUTO_PASSTHROUGH belongs to `istiod.resolve.eastwest`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from istiod.api.gateway import GatewayTLSMode, ServerTLSSettings
 from istiod.resolve.connection import SERVER_HTTP, gateway_http
+from istiod.resolve.defaults import profile
 from istiod.resolve.eastwest import passthrough_chain
 from istiod.resolve.gateway_routes import gateway_routes, route_name
 from istiod.resolve.gateway_servers import GatewayServer, OpenPort
@@ -142,7 +143,7 @@ def _byte_chains(
 def _routed_bytes(
     snapshot: Snapshot, view: ProxyView, scope: Scope, rules: Sequence[Rules], server: GatewayServer
 ) -> Iterator[FilterChainSpec]:
-    settings = TcpSettings(snapshot, None)
+    settings = TcpSettings(snapshot, profile(snapshot.mesh.isthmus.defaults).tcp_connect_attempts)
     caller = Caller(view.namespace, view.labels, frozenset({str(server.gateway)}), server.number)
     for rule in rules:
         bound = str(server.gateway) in rule.gateways and any(

@@ -1,6 +1,7 @@
 """Consistent hashing as routes and TCP proxies must know it: what to look at for a destination.
 
-Rules: DestinationRule reference, `ConsistentHashLB`. The balancer itself is set on the upstream (`istiod.resolve.policy`).
+Rules: DestinationRule reference, `ConsistentHashLB`. The balancer itself is set on the upstream
+(`istiod.resolve.policy`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a sidecar accepts: the listener `virtualInbound` with its chains per workload port.
 
-Input: the workload's ports and the mutual TLS mode of each. Knows nothing of clients. Rules: Istio's inbound chain matrix
-(port protocol x PeerAuthentication mode) and its names.
+Input: the workload's ports and the mutual TLS mode of each. Knows nothing of clients. Rules: Istio's inbound chain
+matrix (port protocol x PeerAuthentication mode) and its names.
 
 Limit on stock Envoy: on a port of undeclared protocol, HTTP inside mutual TLS is known only by the client's ALPN
 (`istio-http/1.1`, `istio-h2`). A client that detected HTTP itself offers `istio`, so such a port handles it as TCP.
@@ -122,7 +122,7 @@ def inbound_listener(snapshot: Snapshot, view: ProxyView) -> ListenerSpec:
         tls_inspector=True,
         http_inspector=True,
         skip=_skips(ports, modes),
-        filters_timeout=0.0,
+        filters_timeout=snapshot.mesh.protocol_detection_timeout or 0.0,
         continue_on_filters_timeout=True,
         additional_addresses=("::",) if view.ipv4 and view.ipv6 else (),
     )
@@ -133,7 +133,7 @@ def _mode(snapshot: Snapshot, view: ProxyView, port: int) -> MtlsMode:
 
 
 def _skips(ports: tuple[InboundPort, ...], modes: dict[int, MtlsMode]) -> InspectorSkip:
-    """Inspectors wait for the client's first bytes, so they are off where no chain needs them: servers may speak first."""
+    """Inspectors wait for the client's bytes, so they are off where no chain needs them: servers may speak first."""
     return InspectorSkip(
         tls_inspector=tuple(
             sorted(number for number, mode in modes.items() if mode is MtlsMode.DISABLE and not _sniffed(ports, number))

@@ -1,7 +1,8 @@
 """The ports on which a workload takes traffic, and the upstreams that lead from its sidecar to the application.
 
-Input: the view's service targets, or the ingress listeners of its Sidecar resource, which replace them. Knows nothing of
-TLS or filter chains. Rules: Istio's Sidecar reference, `ingress`; the oldest service decides on a port that several claim.
+Input: the view's service targets, or the ingress listeners of its Sidecar resource, which replace them. Knows nothing
+of TLS or filter chains. Rules: Istio's Sidecar reference, `ingress`; the oldest service decides on a port that several
+claim.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from federation.model.findings import Finding, Severity
 from federation.model.locality import NO_LOCALITY
 from federation.model.names import ServiceKey
 from federation.model.service import Protocol
+from istiod.api.sidecar import Sidecar
+from istiod.registry.protocol import protocol_word
 from istiod.resolve.specs.cluster import (
     BreakerSpec,
     ClusterSpec,
@@ -25,6 +28,7 @@ from istiod.resolve.specs.cluster import (
 from istiod.resolve.specs.endpoints import EndpointSpec, EndpointsSpec, LocalityEndpointsSpec
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
+from istiod.view.visibility import sidecar_of
 
 INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
 # Connections to the application come from here, so that the capture rules let them through.
@@ -55,6 +59,9 @@ def inbound_cluster_name(port: int) -> str:
 
 def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...]:
     """One entry per workload port, by number; the oldest service that claims a port says what it speaks."""
+    sidecar = sidecar_of(snapshot, view)
+    if sidecar is not None and sidecar.spec.ingress:
+        return _ingress_ports(snapshot, view, sidecar.spec)
     ports: dict[int, InboundPort] = {}
     refs: dict[int, list[ServiceRef]] = {}
     for target in view.targets:
@@ -65,11 +72,28 @@ def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...
         if number not in ports:
             operation = f"{target.service.host}:{target.port.number}/*"
             ports[number] = InboundPort(number, target.port.protocol, target.port.number, operation, ())
-    declared = tuple(
+    return tuple(
         InboundPort(number, port.protocol, port.service_port, port.operation, tuple(dict.fromkeys(refs[number])))
         for number, port in sorted(ports.items())
     )
-    return declared
+
+
+def _ingress_ports(snapshot: Snapshot, view: ProxyView, sidecar: Sidecar) -> tuple[InboundPort, ...]:
+    """The Sidecar's own list; services that lead to such a port lend it their names."""
+    ports = {}
+    for ingress in sidecar.ingress:
+        number = ingress.port.number
+        serving = [target for target in view.targets if target.target_port == number]
+        host = f"{serving[0].service.host}:{serving[0].port.number}" if serving else f":{number}"
+        ports[number] = InboundPort(
+            number,
+            protocol_word(ingress.port.protocol) or Protocol.AUTO,
+            serving[0].port.number if serving else number,
+            f"{host}/*",
+            tuple(dict.fromkeys(_ref(snapshot, target.service) for target in serving)),
+            ingress.default_endpoint,
+        )
+    return tuple(port for _, port in sorted(ports.items()))
 
 
 def port_conflicts(view: ProxyView) -> tuple[Finding, ...]:

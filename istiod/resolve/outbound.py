@@ -1,7 +1,8 @@
 """What a sidecar catches of its application's calls: `virtualOutbound` and a listener per address and port.
 
-Input: the scope of the view. Rules: Istio's listener names (`0.0.0.0_<port>`, `<vip>_<port>`) and conflicts: HTTP ports share
-one listener, TCP beside HTTP makes it detect the protocol, of two claims on the same connections the older wins.
+Input: the scope of the view. Rules: Istio's listener names (`0.0.0.0_<port>`, `<vip>_<port>`) and conflicts: HTTP
+ports share one listener, TCP beside HTTP makes it detect the protocol, of two claims on the same connections the older
+wins.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from federation.model.findings import Finding, Severity
 from federation.model.service import Protocol, Service, ServicePort
 from federation.model.sni import OutboundName
 from istiod.resolve.connection import BLACK_HOLE, PASSTHROUGH, guard_chain, outbound_http, plain_http, tcp_proxy
+from istiod.resolve.defaults import profile
 from istiod.resolve.outbound_chains import TcpSettings, default_chain, server_names, tcp_chains, tls_chains
 from istiod.resolve.scope import EgressScope, Scope
 from istiod.resolve.sidecar_routes import action_context, mesh_caller
@@ -39,7 +41,7 @@ class _Draft:
 
 @dataclass(frozen=True, slots=True)
 class RouteName:
-    """A route configuration that listeners refer to: for all hosts of a port, or for one host of a detected protocol."""
+    """A route configuration that listeners name: for all hosts of a port, or one host of a detected protocol."""
 
     name: str
     port: int
@@ -184,7 +186,7 @@ class _Build:
         wildcard: bool,
     ) -> list[FilterChainSpec]:
         rules = egress.rules.of(service.host)
-        settings = TcpSettings(self.snapshot, None)
+        settings = TcpSettings(self.snapshot, profile(self.snapshot.mesh.isthmus.defaults).tcp_connect_attempts)
         if not rules or not any(rule.spec.tls or rule.spec.tcp for rule in rules):
             context = action_context(self.snapshot, self.view, self.scope, service.namespace, number)
             return [
@@ -229,7 +231,9 @@ class _Build:
             bind_to_port=not draft.captured,
             tls_inspector=any(chain.match.transport_protocol for chain in chains),
             http_inspector=bool(draft.route),
-            filters_timeout=0.0 if draft.route or not complete else None,
+            filters_timeout=(self.snapshot.mesh.protocol_detection_timeout or 0.0)
+            if draft.route or not complete
+            else None,
             continue_on_filters_timeout=bool(draft.route) or not complete,
         )
 
@@ -243,7 +247,9 @@ def _target(service: Service, port: ServicePort) -> OutboundName:
 
 
 def _own_match(service: Service, protocol: Protocol, destinations: tuple[str, ...], wildcard: bool) -> ChainMatch:
-    """Which connections are for this service: all at its address; on a shared listener TLS is told apart by server name."""
+    """Which connections are for this service: all at its address; on a shared listener TLS is told apart by server
+    name.
+    """
     if protocol.is_tls and wildcard:
         names = server_names((service.host,))
         return ChainMatch(destinations=destinations, server_names=names, transport_protocol="tls" if names else "")
@@ -269,6 +275,6 @@ def _conflict(service: Service, port: ServicePort, owner: Service, listener: str
         "ListenerConflict",
         f"Service {service.key}",
         f"spec.ports[{port.name}]",
-        f"{service.host}:{port.number} and {owner.host} claim the same connections on {listener}; the older one gets them",
+        f"{service.host}:{port.number} claims the connections on {listener} that the older {owner.host} gets",
         "give the service an address of its own or another port",
     )

@@ -1,7 +1,7 @@
 """Filter chains for outbound bytes: TCP ports, TLS ports by server name, and VirtualService `tcp` and `tls` routes.
 
-Input: one service port and the rules that speak for its host. Decides which connections go to which upstreams; listeners are
-put together in `istiod.resolve.outbound`. Rules: VirtualService reference, `TLSRoute` and `TCPRoute`.
+Input: one service port and the rules that speak for its host. Decides which connections go to which upstreams;
+listeners are put together in `istiod.resolve.outbound`. Rules: VirtualService reference, `TLSRoute` and `TCPRoute`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Configuration for gRPC's own xDS client: a listener per target `host:port`, its routes, nothing captured.
 
-Input: the scope of the view. Names: gRPC's (`xds:///host:port` asks for the listener of that name) and Istio's for the routes
-(`outbound|<port>||<host>`). Rules of VirtualServices hold as in a sidecar.
+Input: the scope of the view. Names: gRPC's (`xds:///host:port` asks for the listener of that name) and Istio's for the
+routes (`outbound|<port>||<host>`). Rules of VirtualServices hold as in a sidecar.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Routes of one virtual host: those of a VirtualService, the default one of a service, and the fallback for strangers.
 
-Input: a rule and who asks. Owns order, names and trace operations; matches and actions are next door, virtual hosts are put
-together in `istiod.resolve.sidecar_routes` and `istiod.resolve.gateway_routes`. Names: Istio's (`default`, `allow_any`, `block_all`).
+Input: a rule and who asks. Owns order, names and trace operations; matches and actions are next door, virtual hosts
+are put together in `istiod.resolve.sidecar_routes` and `istiod.resolve.gateway_routes`. Names: Istio's (`default`,
+`allow_any`, `block_all`).
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ RouteGroup = tuple[RouteSpec, ...]
 
 
 def rule_routes(rules: Rules, caller: Caller, context: ActionContext, operation_host: str) -> list[RouteGroup]:
-    """The routes of one VirtualService for one caller and port, in the user's order; what a catch-all hides is left out."""
+    """The routes of one VirtualService for one caller and port, in the user's order; what a catch-all hides is left
+    out.
+    """
     groups: list[RouteGroup] = []
     for http in rules.http:
         matches: Sequence[HTTPMatchRequest | None] = http.match or (None,)

@@ -1,7 +1,7 @@
 """What happens to a matched request: forward, redirect or answer, with retries, rewrites, faults and header changes.
 
-Rules: VirtualService reference, `HTTPRoute`. Where it is silent the profile decides (`istiod.resolve.defaults`); an explicit
-`retries` means what Istio says it means.
+Rules: VirtualService reference, `HTTPRoute`. Where it is silent the profile decides (`istiod.resolve.defaults`); an
+explicit `retries` means what Istio says it means.
 """
 
 from __future__ import annotations
@@ -154,7 +154,9 @@ def _hashed(spec: RetrySpec | None, action: RouteAction) -> RetrySpec | None:
 
 
 def forward(http: HTTPRoute, context: ActionContext) -> tuple[RouteAction, HeaderOperations, HeaderOperations]:
-    """The action of a route with destinations, and the header changes of requests and responses that belong to the route."""
+    """The action of a route with destinations, and the header changes of requests and responses that belong to the
+    route.
+    """
     request, response, host = _route_headers(http.headers)
     destinations = _weighted(http.route or ())
     if len(destinations) == 1:

@@ -1,7 +1,8 @@
-"""Which requests a VirtualService route takes: the parts Envoy must test, and those decided here for a class of proxies.
+"""Which requests a VirtualService route takes: the parts Envoy must test, and those decided here for a class of
+proxies.
 
-Rules: VirtualService reference, `HTTPMatchRequest`. Conditions on the caller (source labels and namespace, gateways) and on
-the port are facts of the proxy and of the listener, so Envoy never sees them.
+Rules: VirtualService reference, `HTTPMatchRequest`. Conditions on the caller (source labels and namespace, gateways)
+and on the port are facts of the proxy and of the listener, so Envoy never sees them.
 """
 
 from __future__ import annotations
@@ -94,12 +95,12 @@ def string_match(condition: StringCondition | None) -> StringMatch:
     return StringMatch(MatchKind.PRESENT)
 
 
-def _headers(conditions: Mapping[str, StringCondition]) -> Iterable[HeaderMatch]:
+def _headers(conditions: Mapping[str, StringCondition | None]) -> Iterable[HeaderMatch]:
     for name, condition in conditions.items():
         yield HeaderMatch(name.lower(), string_match(condition))
 
 
-def _without(conditions: Mapping[str, StringCondition]) -> Iterable[HeaderMatch]:
+def _without(conditions: Mapping[str, StringCondition | None]) -> Iterable[HeaderMatch]:
     """A request that lacks the header passes: an absent one counts as empty before the test is turned around."""
     for name, condition in conditions.items():
         found = string_match(condition)

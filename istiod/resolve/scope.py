@@ -5,28 +5,29 @@ Input: `istiod.view.visibility` (exportTo, Sidecar resources). Adds look-ups by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from federation.model.locality import NO_LOCALITY
 from federation.model.names import ServiceKey, host_matches, resolve_short_host
-from federation.model.service import Origin, Protocol, Service, ServicePort
+from federation.model.service import Protocol, Service, ServicePort
 from istiod.api.sidecar import CaptureMode, IstioEgressListener, OutboundMode
 from istiod.memo import memo
+from istiod.registry.protocol import protocol_word
 from istiod.resolve.objects import table_of
 from istiod.resolve.routes_match import MESH
 from istiod.resolve.virtual_services import RuleIndex, Rules, delegate_routes, rules_from
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
-from istiod.view.visibility import sidecar_of, visible_services, visible_virtual_services
+from istiod.view.visibility import egress_services, egress_virtual_services, one_per_host, sidecar_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EgressScope:
     """One egress listener of a Sidecar, or the one that every proxy without a Sidecar has.
 
-    `port` 0 takes every port that no other listener names. `services` has one service per host, `rules` are bound to the mesh,
-    oldest first. `captured` is false for a listener that the application dials itself.
+    `port` 0 takes every port that no other listener names. `services` has one service per host, `rules` are bound to
+    the mesh, oldest first. `captured` is false for a listener that the application dials itself.
     """
 
     services: tuple[Service, ...]
@@ -37,7 +38,9 @@ class EgressScope:
     captured: bool = True
 
     def service_port(self, service: Service, number: int) -> ServicePort | None:
-        """The port that a listener port means: the same number, or the only one there is where the Sidecar names the port."""
+        """The port that a listener port means: the same number, or the only one there is where the Sidecar names the
+        port.
+        """
         found = service.port(number)
         if found is None and self.port and len(service.ports) == 1:
             return service.ports[0]
@@ -100,77 +103,47 @@ def cluster_domain(view: ProxyView) -> str:
 
 
 def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
-    visible = tuple(visible_services(snapshot, view))
-    delegates = delegate_routes(table_of(snapshot, "VirtualService"))
-    rules = tuple(rules_from(visible_virtual_services(snapshot, view), delegates, cluster_domain(view)))
-    bound = tuple(rule for rule in rules if MESH in rule.gateways)
-    by_host = _one_per_host(visible, view.namespace)
-    sidecar = sidecar_of(snapshot, view) if view.type is not ProxyType.ROUTER else None
+    sidecar = sidecar_of(snapshot, view)
     mode = snapshot.mesh.outbound_traffic_policy.mode
     if sidecar is not None and sidecar.spec.outbound_traffic_policy is not None:
         mode = sidecar.spec.outbound_traffic_policy.mode
-    if sidecar is None or not sidecar.spec.egress:
-        listeners: tuple[EgressScope, ...] = (EgressScope(tuple(by_host.values()), RuleIndex(bound)),)
-        chosen = by_host
-    else:
-        listeners = tuple(_egress(item, sidecar.meta.namespace, visible, bound, view) for item in sidecar.spec.egress)
-        chosen = _one_per_host((s for listener in listeners for s in listener.services), view.namespace)
-        for host in _destinations(listeners, cluster_domain(view)):
-            if host in by_host:
-                chosen.setdefault(host, by_host[host])
-    services = tuple(chosen.values())
-    by_key = {service.key: service for service in services}
-    return Scope(listeners, services, by_key, chosen, mode is OutboundMode.ALLOW_ANY, rules)
-
-
-def _one_per_host(services: Iterable[Service], namespace: str) -> dict[str, Service]:
-    """Of services that share a host: the client's own namespace, then Kubernetes, then the oldest."""
-    best: dict[str, Service] = {}
-    for service in services:
-        known = best.setdefault(service.host, service)
-        if _rank(service, namespace) < _rank(known, namespace):
-            best[service.host] = service
-    return best
-
-
-def _rank(service: Service, namespace: str) -> tuple[bool, bool]:
-    return service.namespace != namespace, service.origin is not Origin.KUBERNETES
-
-
-def _egress(
-    said: IstioEgressListener, own: str, visible: Sequence[Service], rules: Sequence[Rules], view: ProxyView
-) -> EgressScope:
-    patterns = [_pattern(host, own) for host in said.hosts]
-    services = (s for s in visible if any(_imports(pattern, s.namespace, s.host) for pattern in patterns))
-    imported = (
-        rule
-        for rule in rules
-        if any(_imports(pattern, rule.key.namespace, host) for pattern in patterns for host in rule.hosts)
+    said: tuple[IstioEgressListener | None, ...] = (sidecar.spec.egress if sidecar is not None else ()) or (None,)
+    listeners = tuple(_egress(snapshot, view, item) for item in said)
+    everything = {service.host: service for service in egress_services(snapshot, view, None)}
+    by_host = {
+        service.host: service
+        for service in one_per_host((s for listener in listeners for s in listener.services), view.namespace)
+    }
+    for host in _destinations(listeners, cluster_domain(view)):
+        if host in everything:
+            by_host.setdefault(host, everything[host])
+    return Scope(
+        listeners,
+        tuple(by_host.values()),
+        {service.key: service for service in by_host.values()},
+        by_host,
+        mode is OutboundMode.ALLOW_ANY,
+        _rules(snapshot, view, None) if view.type is ProxyType.ROUTER else (),
     )
-    port = said.port
+
+
+def _rules(snapshot: Snapshot, view: ProxyView, listener: IstioEgressListener | None) -> tuple[Rules, ...]:
+    delegates = delegate_routes(table_of(snapshot, "VirtualService"))
+    return tuple(rules_from(egress_virtual_services(snapshot, view, listener), delegates, cluster_domain(view)))
+
+
+def _egress(snapshot: Snapshot, view: ProxyView, said: IstioEgressListener | None) -> EgressScope:
+    services = egress_services(snapshot, view, said)
+    rules = RuleIndex(rule for rule in _rules(snapshot, view, said) if MESH in rule.gateways)
+    if said is None or said.port is None:
+        return EgressScope(services, rules)
     return EgressScope(
-        tuple(_one_per_host(services, view.namespace).values()),
-        RuleIndex(imported),
-        port.number if port is not None else 0,
-        _PROTOCOLS.get(port.protocol.upper(), Protocol.AUTO) if port is not None else Protocol.AUTO,
+        services,
+        rules,
+        said.port.number,
+        protocol_word(said.port.protocol) or Protocol.AUTO,
         said.bind,
         said.capture_mode is not CaptureMode.NONE,
-    )
-
-
-_PROTOCOLS = {protocol.value.upper(): protocol for protocol in Protocol}
-
-
-def _pattern(text: str, own: str) -> tuple[str, str]:
-    namespace, _, host = text.partition("/")
-    namespace = own if namespace == "." else namespace
-    return namespace, resolve_short_host(host, namespace)
-
-
-def _imports(pattern: tuple[str, str], namespace: str, host: str) -> bool:
-    wanted, name = pattern
-    return wanted in ("*", namespace) and (
-        host_matches(name, host) or (host.startswith("*") and host_matches(host, name))
     )
 
 

@@ -1,7 +1,7 @@
 """The route configurations that a sidecar's listeners name, out of the services and rules in their scope.
 
-Owns virtual hosts: which hosts a port has, their domains and order, and the fallback. One route configuration is made per
-(scope, port) and shared by all views that differ only in what cannot matter to it.
+Owns virtual hosts: which hosts a port has, their domains and order, and the fallback. One route configuration is made
+per (scope, port) and shared by all views that differ only in what cannot matter to it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def action_context(snapshot: Snapshot, view: ProxyView, scope: Scope, namespace:
 def sidecar_routes(
     snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, name: str, port: int, host: str = ""
 ) -> RouteConfigSpec:
-    """The route configuration `name` of a listener port: all its hosts, or only `host` where the protocol is detected."""
+    """The route configuration `name` of a port: all its hosts, or only `host` where the protocol is detected."""
     hosts = without_duplicates(
         [
             *_service_hosts(snapshot, view, scope, egress, port, host),

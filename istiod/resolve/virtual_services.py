@@ -1,7 +1,7 @@
 """VirtualServices in the order and form that routing needs them: hosts and gateways in full, delegates filled in.
 
-Input: the snapshot's table. Decides which one speaks for a host: an exact name before a wildcard, the longer wildcard before
-the shorter, the oldest among equals (VirtualService reference, `hosts`).
+Input: the snapshot's table. Decides which one speaks for a host: an exact name before a wildcard, the longer wildcard
+before the shorter, the oldest among equals (VirtualService reference, `hosts`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,14 @@ class Rules:
     def destinations(self) -> Iterator[str]:
         """The hosts that it sends anything to, as written."""
         for http in self.http:
-            yield from (item.destination.host for item in (*http.route, *http.mirrors))
+            yield from (weighted.destination.host for weighted in http.route)
+            yield from (mirror.destination.host for mirror in http.mirrors)
             if http.mirror is not None:
                 yield http.mirror.host
-        for route in (*self.spec.tls, *self.spec.tcp):
-            yield from (item.destination.host for item in route.route)
+        for tls in self.spec.tls:
+            yield from (weighted.destination.host for weighted in tls.route)
+        for tcp in self.spec.tcp:
+            yield from (weighted.destination.host for weighted in tcp.route)
 
 
 def rules_from(
@@ -47,7 +50,9 @@ def rules_from(
     delegates: Callable[[NamespacedName], Sequence[HTTPRoute] | None],
     domain: str,
 ) -> Iterator[Rules]:
-    """VirtualServices as rules, in the given order. `delegates` finds the routes of one without hosts; `domain` completes names."""
+    """VirtualServices as rules, in the given order. `delegates` finds the routes of one without hosts; `domain`
+    completes names.
+    """
     for item in services:
         namespace, spec = item.meta.namespace, item.spec
         if not spec.hosts:
@@ -75,7 +80,9 @@ def delegate_routes(table: Table) -> Callable[[NamespacedName], Sequence[HTTPRou
 
 
 class RuleIndex:
-    """Rules that apply somewhere, found by host: an exact name first, then ever shorter wildcards, the oldest among equals."""
+    """Rules that apply somewhere, found by host: an exact name first, then ever shorter wildcards, the oldest among
+    equals.
+    """
 
     __slots__ = ("_exact", "_wild", "all")
 

@@ -1,0 +1,1 @@
+"""Whole clusters as processes on one machine: for demonstrations, drills and tests."""

@@ -1,0 +1,232 @@
+# ruff: noqa: E501 -- YAML in one line reads better
+"""Routers: servers by selector and port, route names, TLS, bindings, and the SNI door between networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from istiod.resolve.config import resolve_view
+from istiod.resolve.specs.listener import HttpConnection
+from istiod.resolve.specs.match import MatchKind, StringMatch
+from istiod.resolve.specs.tls import SecretSource
+from istiod.view.proxy import ProxyType
+
+GATEWAY = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: %s, namespace: %s}
+spec: {selector: {istio: ingressgateway}, servers: %s}
+---
+"""
+VS = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: %s, namespace: %s}
+spec: %s
+---
+"""
+LABELS = {"istio": "ingressgateway"}
+C = "outbound|80||c.other.svc.cluster.local"
+
+
+def router(view, **fields):
+    fields.setdefault("labels", LABELS)
+    return view(type=ProxyType.ROUTER, namespace="istio-system", agentless=False, **fields)
+
+
+def test_http_server_and_binding(snapshot, view):
+    world = snapshot(
+        GATEWAY
+        % (
+            "web",
+            "apps",
+            "[{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example.com, other/x.example.com]}]",
+        )
+        + VS
+        % ("shop", "apps", "{hosts: [shop.example.com], gateways: [web], http: [{route: [{destination: {host: b}}]}]}")
+        + VS % ("x", "apps", "{hosts: [x.example.com], gateways: [web], http: [{route: [{destination: {host: b}}]}]}")
+        + VS % ("mesh", "apps", "{hosts: [shop.example.com], http: [{directResponse: {status: 299}}]}")
+    )
+    config = resolve_view(world, router(view))
+    (listener,) = config.listeners
+    assert (listener.name, listener.port, listener.bind_to_port) == ("0.0.0.0_80", 80, True)
+    handler = listener.chains[0].handler
+    assert isinstance(handler, HttpConnection)
+    assert (handler.routes, handler.use_remote_address) == ("http.80", True)
+    (routes,) = config.routes
+    assert [(host.name, host.domains) for host in routes.virtual_hosts] == [
+        ("shop.example.com:80", ("shop.example.com",))
+    ]
+    assert routes.virtual_hosts[0].routes[0].action.clusters[0].name == "outbound|80||b.apps.svc.cluster.local"
+    assert "PassthroughCluster" not in {cluster.name for cluster in config.clusters}
+    assert resolve_view(world, router(view, labels={"istio": "else"})).listeners == ()
+
+
+def test_rules_for_one_host_add_up_and_the_catch_all_goes_last(snapshot, view):
+    world = snapshot(
+        GATEWAY % ("web", "apps", "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]")
+        + VS % ("a", "apps", "{hosts: [s.example.com], gateways: [web], http: [{route: [{destination: {host: b}}]}]}")
+        + VS
+        % (
+            "b",
+            "apps",
+            "{hosts: [s.example.com], gateways: [web], http: [{match: [{uri: {prefix: /p}}], directResponse: {status: 231}}]}",
+        ),
+        isthmus={"defaults": "resilient"},
+    )
+    (routes,) = resolve_view(world, router(view)).routes
+    paths = [route.match.path.value for route in routes.virtual_hosts[0].routes]
+    assert paths == ["/p", "/", "/"], "both routes of the catch-all (idempotent methods first) stay behind"
+
+
+def test_gateway_without_rules_answers_404_and_two_gateways_share_a_port(snapshot, view):
+    servers = "[{port: {number: 80, name: http, protocol: HTTP}, hosts: [%s.example.com]}]"
+    alone = snapshot(GATEWAY % ("one", "apps", servers % "one"))
+    (routes,) = resolve_view(alone, router(view)).routes
+    assert [(host.name, host.domains, host.routes) for host in routes.virtual_hosts] == [("blackhole:80", ("*",), ())]
+    both = snapshot(
+        GATEWAY % ("one", "apps", servers % "one")
+        + GATEWAY % ("two", "other", servers % "two")
+        + VS % ("one", "apps", "{hosts: [one.example.com], gateways: [one], http: [{directResponse: {status: 230}}]}")
+        + VS % ("two", "other", "{hosts: [two.example.com], gateways: [two], http: [{directResponse: {status: 231}}]}")
+    )
+    config = resolve_view(both, router(view))
+    assert len(config.listeners) == 1
+    assert [host.name for host in config.routes[0].virtual_hosts] == ["one.example.com:80", "two.example.com:80"]
+
+
+def test_https_servers_by_server_name(snapshot, view):
+    world = snapshot(
+        GATEWAY
+        % (
+            "web",
+            "apps",
+            "[{port: {number: 443, name: one, protocol: HTTPS}, hosts: [one.example.com], "
+            "tls: {mode: SIMPLE, serverCertificate: /c.crt, privateKey: /c.key}}, "
+            "{port: {number: 443, name: two, protocol: HTTPS}, hosts: [two.example.com], "
+            "tls: {mode: MUTUAL, credentialName: two, subjectAltNames: [user.example.com], minProtocolVersion: TLSV1_3}}]",
+        )
+    )
+    config = resolve_view(world, router(view))
+    one, two = config.listeners[0].chains
+    assert config.listeners[0].tls_inspector
+    assert one.match.server_names == ("one.example.com",)
+    assert one.handler.routes == "https.443.one.web.apps"
+    assert (one.tls.certificates[0].name, one.tls.certificates[0].source) == (
+        "file-cert:/c.crt~/c.key",
+        SecretSource.SDS_GRPC,
+    )
+    assert not one.tls.require_client_certificate
+    assert one.tls.alpn == ("h2", "http/1.1")
+    assert (two.tls.certificates[0].name, two.tls.roots.name) == ("kubernetes://two", "kubernetes://two-cacert")
+    assert two.tls.san_matches == (StringMatch(MatchKind.EXACT, "user.example.com"),)
+    assert (two.tls.require_client_certificate, two.tls.minimum) == (True, "TLSv1_3")
+    assert sorted(routes.name for routes in config.routes) == ["https.443.one.web.apps", "https.443.two.web.apps"]
+
+
+def test_https_redirect(snapshot, view):
+    world = snapshot(
+        GATEWAY
+        % (
+            "web",
+            "apps",
+            "[{port: {number: 80, name: http, protocol: HTTP}, hosts: [s.example.com], tls: {httpsRedirect: true}}]",
+        )
+        + VS % ("s", "apps", "{hosts: [s.example.com], gateways: [web], http: [{directResponse: {status: 230}}]}")
+    )
+    (routes,) = resolve_view(world, router(view)).routes
+    assert [(host.name, host.require_tls) for host in routes.virtual_hosts] == [("s.example.com:80", True)]
+
+
+def test_tls_passthrough_and_tcp(snapshot, view):
+    world = snapshot(
+        GATEWAY
+        % (
+            "web",
+            "apps",
+            "[{port: {number: 443, name: tls, protocol: TLS}, hosts: ['*.example.com'], tls: {mode: PASSTHROUGH}}, "
+            "{port: {number: 5432, name: tcp, protocol: TCP}, hosts: ['*']}]",
+        )
+        + VS
+        % (
+            "s",
+            "apps",
+            "{hosts: ['*.example.com'], gateways: [web], tls: [{match: [{sniHosts: [s.example.com]}], route: [{destination: {host: b, port: {number: 8443}}}]}]}",
+        )
+        + VS
+        % (
+            "t",
+            "apps",
+            "{hosts: ['*'], gateways: [web], tcp: [{match: [{port: 5432}], route: [{destination: {host: b, port: {number: 9000}}}]}]}",
+        )
+    )
+    listeners = {listener.port: listener for listener in resolve_view(world, router(view)).listeners}
+    (tls,) = listeners[443].chains
+    assert (tls.match.server_names, tls.tls) == (("s.example.com",), None)
+    assert tls.handler.clusters == (("outbound|8443||b.apps.svc.cluster.local", 1),)
+    (tcp,) = listeners[5432].chains
+    assert tcp.handler.clusters == (("outbound|9000||b.apps.svc.cluster.local", 1),)
+    assert not listeners[5432].tls_inspector
+
+
+def test_a_server_of_another_protocol_on_a_taken_port_is_named(snapshot, view):
+    world = snapshot(
+        GATEWAY % ("a", "apps", "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]")
+        + GATEWAY % ("b", "apps", "[{port: {number: 80, name: tcp, protocol: TCP}, hosts: ['*']}]")
+    )
+    config = resolve_view(world, router(view))
+    assert [finding.code for finding in config.findings] == ["GatewayPortConflict"]
+    assert isinstance(config.listeners[0].chains[0].handler, HttpConnection)
+
+
+CROSS = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: cross-network, namespace: istio-system}
+spec:
+  selector: {istio: eastwestgateway}
+  servers: [{port: {number: 15443, name: tls, protocol: TLS}, hosts: ["*.local"], tls: {mode: AUTO_PASSTHROUGH}}]
+"""
+EASTWEST = {"istio": "eastwestgateway", "topology.istio.io/network": "network2"}
+
+
+def test_sni_door(snapshot, view):
+    who = router(view, labels=EASTWEST, network="network2", requested_networks=("network2",))
+    config = resolve_view(snapshot(CROSS), who)
+    (listener,) = config.listeners
+    (chain,) = listener.chains
+    assert (listener.port, chain.sni_cluster, chain.tls) == (15443, True, None)
+    assert "istio" in chain.match.application_protocols
+    assert "outbound_.80_._.c.other.svc.cluster.local" in chain.match.server_names
+    assert chain.handler.clusters == (("BlackHoleCluster", 1),)
+    assert chain.handler.max_connect_attempts == 3
+    names = {cluster.name for cluster in config.clusters}
+    assert set(chain.match.server_names) <= names
+    assert set(chain.match.server_names) <= {endpoints.name for endpoints in config.endpoints}
+
+
+def test_sni_door_without_a_gateway_object_leads_to_exported_services_only(snapshot, view):
+    world = snapshot()
+    exported = {
+        key: replace(service, clusters=("cluster1",)) if service.name == "c" else service
+        for key, service in world.services.items()
+    }
+    who = router(view, network="network2", labels={}, requested_networks=("network2",))
+    (listener,) = resolve_view(replace(world, services=exported), who).listeners
+    assert {name.rpartition("_.")[2] for name in listener.chains[0].match.server_names} == {"c.other.svc.cluster.local"}
+    assert resolve_view(world, who).listeners == ()
+    assert resolve_view(replace(world, services=exported), router(view, network="network2", labels={})).listeners == ()
+
+
+def test_proxyless_client(snapshot, view):
+    config = resolve_view(
+        snapshot(
+            VS % ("b", "apps", "{hosts: [b], http: [{route: [{destination: {host: c.other.svc.cluster.local}}]}]}")
+        ),
+        view(type=ProxyType.GRPC),
+    )
+    listeners = {listener.name: listener for listener in config.listeners}
+    assert listeners["b.apps.svc.cluster.local:80"].api
+    assert listeners["b:80"].chains[0].handler.routes == "outbound|80||b.apps.svc.cluster.local"
+    routes = {routes.name: routes for routes in config.routes}["outbound|80||b.apps.svc.cluster.local"]
+    assert routes.virtual_hosts[0].routes[0].action.clusters[0].name == C
