@@ -14,13 +14,14 @@ from typing import Any
 from federation.model.findings import Finding
 from federation.model.identity import SpiffeId
 from federation.model.names import NamespacedName, ServiceKey
-from federation.model.service import Service
+from federation.model.service import Resolution, Service
 from federation.model.workload import Endpoint, NetworkGateway
 from istiod.api.kinds import Kind
 from istiod.api.meshconfig import MeshConfig
 from istiod.events import MESH_KEY
-from istiod.registry.build import Registry, RegistryBuilder
+from istiod.registry.build import DEFAULT_MESH, Registry, RegistryBuilder
 from istiod.registry.contribution import Contribution, Place
+from istiod.registry.difference import changed_keys
 from istiod.store import Tables
 
 
@@ -50,12 +51,12 @@ class Snapshot:
 class Changes:
     """What differs between two snapshots. `config` is anything but endpoints; `endpoints` names services whose endpoints do.
 
-    An endpoint change that shows up elsewhere too (identities in upstreams, inbound ports of a workload) counts as `config`.
+    An endpoint change that shows up in upstreams too counts as `config`: identities, mutual TLS, or endpoints that stand in the
+    upstream itself (DNS, original destination). Whether a proxy's own ports changed, `view.classes.view_of` tells.
     """
 
     config: bool
     endpoints: frozenset[ServiceKey] = frozenset()
-    addresses: bool = False
 
     def __bool__(self) -> bool:
         return self.config or bool(self.endpoints)
@@ -68,6 +69,7 @@ _REGISTRY_KINDS = frozenset(
         Kind.ENDPOINT_SLICE,
         Kind.POD,
         Kind.NODE,
+        Kind.NAMESPACE,
         Kind.SERVICE_ENTRY,
         Kind.WORKLOAD_ENTRY,
         Kind.PEER,
@@ -94,16 +96,14 @@ class SnapshotBuilder:
         self._revision += 1
         registry = self._registry.build(tables.of)
         old = self._previous
-        same_services = old is not None and _same(old.services, registry.services)
-        same_endpoints = old is not None and _same(old.endpoints, registry.endpoints)
         snapshot = Snapshot(
             revision=self._revision,
-            mesh=tables.of(Kind.MESH_CONFIG).get(MESH_KEY) or _DEFAULT_MESH,
-            services=old.services if old is not None and same_services else registry.services,
-            endpoints=old.endpoints if old is not None and same_endpoints else registry.endpoints,
-            hosts=old.hosts if old is not None and same_services else _hosts(registry),
+            mesh=tables.of(Kind.MESH_CONFIG).get(MESH_KEY) or DEFAULT_MESH,
+            services=registry.services,
+            endpoints=registry.endpoints,
+            hosts=old.hosts if old is not None and old.services is registry.services else _hosts(registry),
             addresses=_addresses(registry, old),
-            gateways=old.gateways if old is not None and old.gateways == registry.gateways else registry.gateways,
+            gateways=registry.gateways,
             tables=tables.by_kind,
             local=registry.local,
             findings=tuple(sorted({*tables.findings, *registry.findings})),
@@ -113,32 +113,26 @@ class SnapshotBuilder:
         return snapshot
 
 
-_DEFAULT_MESH = MeshConfig()
-
-
 def changes(old: Snapshot | None, new: Snapshot) -> Changes:
     """What has to be computed again for proxies that have the old snapshot's configuration."""
     if old is None or old.mesh is not new.mesh or old.services is not new.services or old.gateways is not new.gateways:
-        return Changes(config=True, addresses=True)
-    kinds = set(old.tables) | set(new.tables)
-    if any(kind not in _REGISTRY_KINDS and old.tables.get(kind) is not new.tables.get(kind) for kind in kinds):
-        return Changes(config=True, addresses=old.addresses is not new.addresses)
-    touched = frozenset(key for key, value in new.endpoints.items() if old.endpoints.get(key) is not value)
-    spreads = any(_signature(old.endpoints[key]) != _signature(new.endpoints[key]) for key in touched)
-    moved = old.addresses is not new.addresses
-    return Changes(config=spreads, endpoints=touched, addresses=moved)
+        return Changes(config=True)
+    if any(kind not in _REGISTRY_KINDS for kind in changed_keys(old.tables, new.tables)):
+        return Changes(config=True)
+    touched = frozenset(changed_keys(old.endpoints, new.endpoints))
+    return Changes(config=any(_reaches_upstream(key, old, new) for key in touched), endpoints=touched)
+
+
+def _reaches_upstream(key: ServiceKey, old: Snapshot, new: Snapshot) -> bool:
+    """Whether a change of endpoints shows in upstreams too: where they hold the endpoints, or the identities differ."""
+    if new.services[key].resolution is not Resolution.ENDPOINTS:
+        return True
+    return _signature(old.endpoints[key]) != _signature(new.endpoints[key])
 
 
 def _signature(endpoints: tuple[Endpoint, ...]) -> frozenset[tuple[SpiffeId | None, bool]]:
-    """What upstreams know of their endpoints: the identities they may show, and whether all take mutual TLS."""
+    """What upstreams know of their endpoints: the identities they may show, and whether they take mutual TLS."""
     return frozenset((endpoint.identity, endpoint.mtls) for endpoint in endpoints)
-
-
-def _same(old: Mapping[ServiceKey, Any], new: Mapping[ServiceKey, Any]) -> bool:
-    """Equal mappings, in equal order; identical values are not compared further."""
-    if len(old) != len(new):
-        return False
-    return all(a == b and (v is w or v == w) for (a, v), (b, w) in zip(old.items(), new.items(), strict=True))
 
 
 def _hosts(registry: Registry) -> dict[str, tuple[ServiceKey, ...]]:
@@ -151,8 +145,7 @@ def _hosts(registry: Registry) -> dict[str, tuple[ServiceKey, ...]]:
 def _addresses(registry: Registry, old: Snapshot | None) -> Mapping[str, tuple[ServiceKey, ...]]:
     """The index of workload addresses; only services whose endpoints changed are looked at again."""
     before: Mapping[ServiceKey, tuple[Endpoint, ...]] = old.endpoints if old is not None else {}
-    touched = [key for key, value in registry.endpoints.items() if before.get(key) is not value]
-    touched += [key for key in before if key not in registry.endpoints]
+    touched = changed_keys(before, registry.endpoints)
     if old is not None and not touched:
         return old.addresses
     index = dict(old.addresses) if old is not None else {}
@@ -163,7 +156,7 @@ def _addresses(registry: Registry, old: Snapshot | None) -> Mapping[str, tuple[S
         for endpoint in registry.endpoints.get(key, ()):
             edits.setdefault(endpoint.address, set(index.get(endpoint.address, ()))).add(key)
     for address, keys in edits.items():
-        if keys and address:
+        if keys and address:  # groups behind gateways have no address
             index[address] = tuple(sorted(keys))
         else:
             index.pop(address, None)

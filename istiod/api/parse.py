@@ -96,7 +96,8 @@ def parse_mesh_config(
     mesh, problems = validate_model(MeshConfig, {**data, "isthmus": settings}, "")
     ignored = ignored_settings(mesh) if mesh is not None else ()
     problems += [
-        Problem(field, "has no effect yet", "do not rely on it", "SettingIgnored", Severity.WARNING) for field in ignored
+        Problem(field, "has no effect yet", "do not rely on it", "SettingIgnored", Severity.WARNING)
+        for field in ignored
     ]
     return mesh, tuple(_of(problem, name) for problem in problems)
 

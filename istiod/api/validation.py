@@ -72,7 +72,9 @@ def _problem(model: type[BaseModel], error: Any, root: str) -> Problem:
             return Problem(path, f"{_shown(error['input'])} is no text", "put it in quotes")
         case "enum":
             words = _words(error["ctx"]["expected"])
-            return Problem(path, f"{_shown(error['input'])} is none of {', '.join(words)}", _nearest(error["input"], words))
+            return Problem(
+                path, f"{_shown(error['input'])} is none of {', '.join(words)}", _nearest(error["input"], words)
+            )
     text = str(error["msg"]).removeprefix("Value error, ")
     return Problem(path, f"{_shown(error['input'])}: {text[:1].lower()}{text[1:]}", "correct the value")
 

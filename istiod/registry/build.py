@@ -1,49 +1,55 @@
-"""Tables -> the services and endpoints of this cluster, reusing whatever its inputs leave unchanged.
+"""Tables -> the services and endpoints of this cluster, reusing whatever a change does not reach.
 
-A cache of pure results: the registry of given tables is the same whether it was built from scratch or step by step.
+The registry of given tables (and ledger) is the same whether it was built from scratch or step by step; equal values of
+consecutive registries are the same objects.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_network
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
-from federation.model.findings import Finding, Severity
-from federation.model.labels import Labels
-from federation.model.locality import Locality
-from federation.model.names import ServiceKey
-from federation.model.service import Resolution, Service
-from federation.model.workload import Endpoint, NetworkGateway
-from federation.table import Peer
+from federation.model.findings import Finding
+from federation.model.names import NamespacedName, ServiceKey, host_matches
+from federation.model.service import Origin, Resolution, Service
+from federation.model.workload import NETWORK_LABEL, Endpoint, NetworkGateway
 from istiod.api.kinds import Kind
-from istiod.api.meshconfig import MeshConfig, MeshNetworks
-from istiod.api.meta import Object
+from istiod.api.meshconfig import MeshConfig, MeshNetworks, ServiceSettings
 from istiod.events import MESH_KEY
 from istiod.registry.addresses import allocate
+from istiod.registry.conflicts import shared_vips
 from istiod.registry.contribution import Contribution, Place
-from istiod.registry.exports import consumers_of
-from istiod.registry.kubernetes import SERVICE_NAME_LABEL, convert_service, pod_endpoint
 from istiod.registry.merge import Merged, merge
-from istiod.registry.peers import convert_peer, peer_gateways
-from istiod.registry.serviceentry import convert_entry, workload_endpoint
+from istiod.registry.networks import mesh_gateways, network_rules
+from istiod.registry.peers import peer_gateways
+from istiod.registry.sources import Contributions, Lookup, Source, Sources
 
-T = TypeVar("T")
-Lookup = Callable[[Kind], Mapping[Any, Any]]
-DEFAULT_MESH = MeshConfig()
+K = TypeVar("K")
+V = TypeVar("V")
+NO_ALLOCATION_LABEL = "networking.istio.io/enable-autoallocate-ip"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registry:
     """Services, oldest first, and their endpoints; `local` are those that this cluster declares itself, before merging."""
 
-    services: Mapping[ServiceKey, Service]
-    endpoints: Mapping[ServiceKey, tuple[Endpoint, ...]]
-    local: Mapping[ServiceKey, Contribution]
-    gateways: tuple[NetworkGateway, ...]
-    findings: tuple[Finding, ...]
+    services: Mapping[ServiceKey, Service] = field(default_factory=dict)
+    endpoints: Mapping[ServiceKey, tuple[Endpoint, ...]] = field(default_factory=dict)
+    local: Mapping[ServiceKey, Contribution] = field(default_factory=dict)
+    gateways: tuple[NetworkGateway, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What of the mesh's settings every service depends on: a change of it starts over."""
+
+    trust_domain: str
+    export_to: tuple[str, ...]
+    service_settings: tuple[ServiceSettings, ...]
+    networks: MeshNetworks | None
+    network: str
 
 
 class RegistryBuilder:
@@ -52,264 +58,173 @@ class RegistryBuilder:
     def __init__(self, place: Place, ledger: Mapping[str, str] | None = None) -> None:
         self._place = place
         self.ledger: dict[str, str] = dict(ledger or {})
-        self._kept: dict[str, dict[tuple[int, ...], tuple[tuple[object, ...], Any]]] = {}
-        self._fresh: dict[str, dict[tuple[int, ...], tuple[tuple[object, ...], Any]]] = {}
+        self._settings: _Settings | None = None
+        self._last = Registry()
+        self._vip_findings: list[Finding] = []
 
     def build(self, table: Lookup) -> Registry:
         """The registry of these tables."""
-        self._fresh = {}
-        mesh = table(Kind.MESH_CONFIG).get(MESH_KEY) or DEFAULT_MESH
+        mesh: MeshConfig = table(Kind.MESH_CONFIG).get(MESH_KEY) or DEFAULT_MESH
+        touched = self._start(mesh, table) | self._regroup(self._sources.update(table))
+        for key in touched:
+            group = self._groups.get(key)
+            _put(self._merged, key, merge(list(group.values())) if group else None)
+            _put(self._findings, key, (self._merged[key].findings or None) if group else None)
+        self._last = self._next(touched, table)
+        return self._last
+
+    def _start(self, mesh: MeshConfig, table: Lookup) -> set[ServiceKey]:
+        """Compute everything anew if settings changed that every service depends on; returns the services in question."""
         networks: MeshNetworks | None = table(Kind.MESH_NETWORKS).get(MESH_KEY)
-        nodes = self._once("nodes", _node_labels, table(Kind.NODE))
-        pods = self._once("pods", _pods_by_address, table(Kind.POD))
-        groups: dict[ServiceKey, list[Contribution]] = defaultdict(list)
-        for contribution in (
-            *self._services(table, pods, nodes, mesh),
-            *self._entries(table, nodes, mesh),
-            *self._peers(table),
-        ):
-            groups[contribution.service.key].append(contribution)
-        merged = [self._once("merge", _merge, *group) for group in groups.values()]
-        registry = self._finish(sorted(merged, key=_age), mesh, networks, table)
-        self._kept = self._fresh
-        return registry
+        system = table(Kind.NAMESPACE).get(NamespacedName("", mesh.root_namespace))
+        network = (system.meta.labels.get(NETWORK_LABEL) if system is not None else None) or self._place.network
+        exports = mesh.default_service_export_to
+        settings = _Settings(mesh.trust_domain, exports, mesh.service_settings, networks, network)
+        if settings == self._settings:
+            return set()
+        self._settings = settings
+        self._sources = Sources(mesh, replace(self._place, network=network))
+        self._local_hosts = cluster_local_hosts(mesh.service_settings, self._place.domain)
+        self._rules, self._rule_findings = network_rules(networks)
+        self._given: dict[Source, Contributions] = {}
+        self._groups: dict[ServiceKey, dict[Source, Contribution]] = {}
+        self._merged: dict[ServiceKey, Merged] = {}
+        self._findings: dict[ServiceKey, tuple[Finding, ...]] = {}
+        return set(self._last.services)
 
-    def _once(self, name: str, function: Callable[..., T], *inputs: object) -> T:
-        """`function(*inputs)`, or what it gave for the very same objects in the last build."""
-        key = tuple(map(id, inputs))
-        fresh = self._fresh.setdefault(name, {})
-        entry = fresh.get(key) or self._kept.get(name, {}).get(key)
-        if entry is None:
-            entry = (inputs, function(*inputs))
-        fresh[key] = entry
-        result: T = entry[1]
-        return result
+    def _regroup(self, changed: Mapping[Source, Contributions]) -> set[ServiceKey]:
+        """File changed contributions under their services; returns the services that may differ."""
+        touched: set[ServiceKey] = set()
+        for source, contributions in changed.items():
+            for old in self._given.pop(source, ()):
+                touched.add(old.service.key)
+                group = self._groups[old.service.key]
+                group.pop(source, None)
+                if not group:
+                    del self._groups[old.service.key]
+            if contributions:
+                self._given[source] = contributions
+            for new in contributions:
+                touched.add(new.service.key)
+                self._groups.setdefault(new.service.key, {})[source] = new
+        return touched
 
-    def _services(
-        self, table: Lookup, pods: Mapping[str, Object[Any]], nodes: Mapping[str, Labels], mesh: MeshConfig
-    ) -> Iterable[Contribution]:
-        slices = self._once("slices", _slices_by_service, table(Kind.ENDPOINT_SLICE))
-        place, exports = self._place, table(Kind.SERVICE_EXPORT)
-        for service in table(Kind.SERVICE).values():
-            parts = slices.get((service.meta.namespace, service.meta.name), ())
-            chosen = [
-                pod
-                for part in parts
-                for e in part.spec.endpoints
-                for a in e.addresses
-                if (pod := pods.get(a)) is not None
-            ]
-
-            def convert(
-                service: Object[Any], mesh: MeshConfig, *_: object, parts: Sequence[Object[Any]] = parts
-            ) -> Contribution:
-                found = convert_service(service, parts, pods, nodes, mesh, place)
-                return _exported(found, consumers_of(service.meta, exports), place.cluster)
-
-            export = exports.get(service.meta.key)
-            yield self._once("service", convert, service, mesh, nodes, export, *parts, *chosen)
-
-    def _entries(self, table: Lookup, nodes: Mapping[str, Labels], mesh: MeshConfig) -> Iterable[Contribution]:
-        place, exports = self._place, table(Kind.SERVICE_EXPORT)
-
-        def workloads(entries: Mapping[Any, Object[Any]], pods: Mapping[Any, Object[Any]], *_: object) -> _Workloads:
-            return _Workloads(entries.values(), pods.values(), nodes, mesh, place)
-
-        index = self._once("workloads", workloads, table(Kind.WORKLOAD_ENTRY), table(Kind.POD), nodes, mesh)
-        for entry in table(Kind.SERVICE_ENTRY).values():
-            selector = entry.spec.workload_selector
-            chosen = index.select(entry.meta.namespace, selector.all_labels, self._once) if selector is not None else ()
-
-            def convert(entry: Object[Any], mesh: MeshConfig, _: object, *chosen: Any) -> tuple[Contribution, ...]:
-                consumers = consumers_of(entry.meta, exports)
-                return tuple(_exported(c, consumers, place.cluster) for c in convert_entry(entry, chosen, mesh, place))
-
-            yield from self._once("entry", convert, entry, mesh, exports.get(entry.meta.key), *chosen)
-
-    def _peers(self, table: Lookup) -> Iterable[Contribution]:
-        place = self._place
-        for peer in table(Kind.PEER).values():
-            yield from self._once("peer", lambda peer: convert_peer(peer, place), peer)
-
-    def _finish(self, merged: list[Merged], mesh: MeshConfig, networks: MeshNetworks | None, table: Lookup) -> Registry:
-        missing = [m.service.host for m in merged if needs_address(m.service)]
-        if missing and not self.ledger.keys() >= set(missing):
-            self.ledger = allocate(missing, self.ledger)
-        services: dict[ServiceKey, Service] = {}
-        endpoints: dict[ServiceKey, tuple[Endpoint, ...]] = {}
-        for item in merged:
-            service = item.service
-            if needs_address(service):
-                service = self._once("vip", _with_vip, service, self._address(service.host))
-            services[service.key] = service
-            endpoints[service.key] = (
-                self._once("network", _networked, item.endpoints, networks) if networks else item.endpoints
-            )
-        findings = [finding for item in merged for finding in item.findings] + _shared_vips(services.values())
-        gateways, gateway_findings = _gateways(networks, table(Kind.PEER).values())
+    def _next(self, touched: set[ServiceKey], table: Lookup) -> Registry:
+        last = self._last
+        services = self._services(touched)
+        moved = {
+            key: value
+            for key in touched
+            if key in services and (value := self._placed(key)) is not last.endpoints.get(key)
+        }
+        endpoints, local = last.endpoints, dict(last.local)
+        if services is not last.services:
+            endpoints = {key: moved[key] if key in moved else last.endpoints[key] for key in services}
+            self._vip_findings = shared_vips(services.values())
+        elif moved:
+            endpoints = {**last.endpoints, **moved}
+        for key in touched:
+            _put(local, key, self._merged[key].local if key in self._merged else None)
+        gateways, gateway_findings = self._gateways(table)
+        findings = {f for found in self._findings.values() for f in found}
+        findings.update(self._vip_findings, self._rule_findings, gateway_findings)
         return Registry(
             services,
             endpoints,
-            {item.service.key: item.local for item in merged if item.local is not None},
-            gateways,
-            tuple(sorted({*findings, *gateway_findings})),
+            local,
+            last.gateways if gateways == last.gateways else gateways,
+            tuple(sorted(findings)),
         )
 
-    def _address(self, host: str) -> str:
-        return self.ledger[host]
+    def _services(self, touched: set[ServiceKey]) -> Mapping[ServiceKey, Service]:
+        """The services as they are now, in order; the last mapping itself if nothing changed."""
+        last = self._last.services
+        self._allocate(self._merged[key].service for key in touched & self._merged.keys())
+        now = {key: self._finished(self._merged[key].service) if key in self._merged else None for key in touched}
+        changed = {key: service for key, service in now.items() if service != last.get(key)}
+        if not changed:
+            return last
+        services = dict(last)
+        for key, service in changed.items():
+            _put(services, key, service)
+        return dict(sorted(services.items(), key=lambda item: age_order(item[1])))
+
+    def _allocate(self, services: Iterable[Service]) -> None:
+        missing = {service.host for service in services if needs_address(service)} - self.ledger.keys()
+        if missing:
+            self.ledger = allocate(missing, self.ledger)
+
+    def _finished(self, service: Service) -> Service:
+        """A merged service with what only this cluster can say: a virtual address, and whether it stays local."""
+        if needs_address(service):
+            service = replace(service, vips=(self.ledger[service.host],))
+        return replace(service, cluster_local=True) if self._stays_local(service.host) else service
+
+    def _stays_local(self, host: str) -> bool:
+        """Whether the most specific pattern of the mesh's service settings says so."""
+        fitting = [pattern for pattern in self._local_hosts if host_matches(pattern, host)]
+        return self._local_hosts[max(fitting, key=len)] if fitting else False
+
+    def _placed(self, key: ServiceKey) -> tuple[Endpoint, ...]:
+        """The endpoints of a service with their networks; those of the last registry if they are equal."""
+        last = self._last.endpoints.get(key)
+        fresh = self._rules.apply(self._merged[key].endpoints)
+        return last if last == fresh and last is not None else fresh
+
+    def _gateways(self, table: Lookup) -> tuple[tuple[NetworkGateway, ...], list[Finding]]:
+        assert self._settings is not None
+        named = {host: _external_ips(host, table) for host in _named_services(self._settings.networks)}
+        gateways, findings = mesh_gateways(self._settings.networks, named)
+        gateways += [gateway for peer in table(Kind.PEER).values() for gateway in peer_gateways(peer)]
+        return tuple(sorted(set(gateways))), findings
+
+
+DEFAULT_MESH = MeshConfig()
+
+
+def age_order(service: Service) -> tuple[str, str, str]:
+    """Istio's order of conflicts among services: the oldest first, then by host and namespace."""
+    return (service.created, service.key.host, service.key.namespace)
+
+
+def cluster_local_hosts(settings: Iterable[ServiceSettings], domain: str) -> dict[str, bool]:
+    """Host patterns and whether their services stay inside each cluster; Istio's defaults first, the user's word last."""
+    hosts = {f"*.kube-system.svc.{domain}": True, f"kubernetes.default.svc.{domain}": True}
+    for said in settings:
+        local = said.settings.get("clusterLocal")
+        if local is not None:
+            hosts.update(dict.fromkeys(said.hosts, local))
+    return hosts
 
 
 def needs_address(service: Service) -> bool:
-    """Whether a service that is called by name has no address a client could dial."""
-    if service.vips or service.headless or service.resolution is Resolution.PASSTHROUGH or service.host.startswith("*"):
+    """Whether a service gets a virtual address of our own, because clients find it by name and it has none that they can dial.
+
+    That is so for services that exist only in other clusters, and for ServiceEntries inside the mesh that give no address.
+    Hosts outside the mesh keep the addresses that DNS gives them.
+    """
+    if service.vips or service.headless or service.host.startswith("*"):
         return False
-    return not service.external or service.resolution is Resolution.ENDPOINTS or bool(service.clusters)
+    if service.external or service.resolution is Resolution.PASSTHROUGH:
+        return False
+    return service.origin is not Origin.KUBERNETES and service.labels.get(NO_ALLOCATION_LABEL) != "false"
 
 
-def _exported(contribution: Contribution, consumers: tuple[str, ...] | None, cluster: str) -> Contribution:
-    """The contribution with its own cluster among those that offer the service, if it is exported."""
-    if consumers is None:
-        return contribution
-    service = replace(contribution.service, clusters=(cluster,))
-    return replace(contribution, service=service, consumers=consumers)
+def _put(mapping: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        mapping.pop(key, None)
+    else:
+        mapping[key] = value
 
 
-def _with_vip(service: Service, address: str) -> Service:
-    return replace(service, vips=(address,))
+def _named_services(networks: MeshNetworks | None) -> set[str]:
+    """The services that MeshNetworks names as gateways."""
+    gateways = [gateway for network in networks.networks.values() for gateway in network.gateways] if networks else []
+    return {gateway.registry_service_name for gateway in gateways if gateway.registry_service_name}
 
 
-def _merge(*contributions: Contribution) -> Merged:
-    return merge(contributions)
-
-
-def _age(item: Merged) -> tuple[str, str, str]:
-    service = item.service
-    return (service.created, service.host, service.namespace)
-
-
-def _node_labels(nodes: Mapping[Any, Object[Any]]) -> dict[str, Labels]:
-    return {node.meta.name: node.meta.labels for node in nodes.values()}
-
-
-def _pods_by_address(pods: Mapping[Any, Object[Any]]) -> dict[str, Object[Any]]:
-    found: dict[str, Object[Any]] = {}
-    for pod in pods.values():
-        for address in dict.fromkeys((pod.spec.status.pod_ip, *(item.ip for item in pod.spec.status.pod_ips))):
-            if address:
-                found.setdefault(address, pod)
-    return found
-
-
-def _slices_by_service(slices: Mapping[Any, Object[Any]]) -> dict[tuple[str, str], tuple[Object[Any], ...]]:
-    found: dict[tuple[str, str], list[Object[Any]]] = defaultdict(list)
-    for key in sorted(slices):
-        part = slices[key]
-        name = part.meta.labels.get(SERVICE_NAME_LABEL)
-        if name:
-            found[part.meta.namespace, name].append(part)
-    return {key: tuple(parts) for key, parts in found.items()}
-
-
-class _Workloads:
-    """Workloads by namespace and label pair, so that many selectors do not each look at every workload."""
-
-    def __init__(
-        self,
-        entries: Iterable[Object[Any]],
-        pods: Iterable[Object[Any]],
-        nodes: Mapping[str, Labels],
-        mesh: MeshConfig,
-        place: Place,
-    ) -> None:
-        self._nodes, self._mesh, self._place = nodes, mesh, place
-        self._pairs: dict[tuple[str, str, str], list[tuple[Object[Any], Labels]]] = defaultdict(list)
-        for item in (*sorted(entries, key=_by_key), *sorted(pods, key=_by_key)):
-            labels = item.meta.labels.merged(item.spec.labels) if item.kind == Kind.WORKLOAD_ENTRY else item.meta.labels
-            if item.kind == Kind.POD and not item.spec.status.pod_ip:
-                continue
-            for key, value in labels.items():
-                self._pairs[item.meta.namespace, key, value].append((item, labels))
-
-    def select(
-        self, namespace: str, selector: Mapping[str, str], once: Callable[..., Endpoint]
-    ) -> tuple[Endpoint, ...]:
-        """The workloads of a namespace that carry all these labels, as endpoints; none for an empty selector."""
-        lists = [self._pairs.get((namespace, key, value), []) for key, value in selector.items()]
-        if not lists:
-            return ()
-        shortest = min(lists, key=len)
-        return tuple(
-            once("workload", self._endpoint, item) for item, labels in shortest if labels.selected_by(selector)
-        )
-
-    def _endpoint(self, item: Object[Any]) -> Endpoint:
-        if item.kind == Kind.POD:
-            return pod_endpoint(item, self._nodes, self._mesh, self._place)
-        return workload_endpoint(item.spec, item.meta.namespace, self._mesh, self._place, item.meta)
-
-
-def _by_key(item: Object[Any]) -> tuple[str, str]:
-    return (item.meta.namespace, item.meta.name)
-
-
-def _networked(endpoints: tuple[Endpoint, ...], networks: MeshNetworks) -> tuple[Endpoint, ...]:
-    """Endpoints whose network only their address tells (`fromCidr`)."""
-    ranges = [
-        (ip_network(item.from_cidr, strict=False), name)
-        for name, network in networks.networks.items()
-        for item in network.endpoints
-        if item.from_cidr
-    ]
-    if not ranges:
-        return endpoints
-    return tuple(_in_range(endpoint, ranges) for endpoint in endpoints)
-
-
-def _in_range(endpoint: Endpoint, ranges: list[tuple[Any, str]]) -> Endpoint:
-    if endpoint.network:
-        return endpoint
-    try:
-        address = ip_address(endpoint.address)
-    except ValueError:
-        return endpoint
-    fitting = [(network.prefixlen, name) for network, name in ranges if address in network]
-    return replace(endpoint, network=max(fitting)[1]) if fitting else endpoint
-
-
-def _gateways(networks: MeshNetworks | None, peers: Iterable[Peer]) -> tuple[tuple[NetworkGateway, ...], list[Finding]]:
-    gateways = [gateway for peer in peers for gateway in peer_gateways(peer)]
-    findings = []
-    for name, network in networks.networks.items() if networks else ():
-        for index, said in enumerate(network.gateways):
-            if said.address:
-                gateways.append(NetworkGateway(name, "", said.address, said.port, Locality.parse(said.locality)))
-            else:
-                path = f"networks.{name}.gateways[{index}].registryServiceName"
-                message = f"{said.registry_service_name!r} is not looked up by this version"
-                findings.append(
-                    Finding(Severity.ERROR, "GatewayWithoutAddress", "MeshNetworks", path, message, "give address")
-                )
-    return tuple(sorted(gateways)), findings
-
-
-def _shared_vips(services: Iterable[Service]) -> list[Finding]:
-    owners: dict[tuple[str, int], Service] = {}
-    findings = []
-    for service in services:
-        for vip in service.vips:
-            for port in service.ports:
-                known = owners.setdefault((vip, port.number), service)
-                if known is not service and known.host != service.host and vip != "0.0.0.0":  # noqa: S104
-                    findings.append(_duplicate_vip(service, known, vip, port.number))
-    return findings
-
-
-def _duplicate_vip(service: Service, known: Service, vip: str, port: int) -> Finding:
-    return Finding(
-        Severity.WARNING,
-        "DuplicateAddress",
-        f"Service {service.namespace}/{service.name}",
-        "addresses",
-        f"{vip}:{port} is also an address of {known.host}",
-        "give every service its own address, or ports that differ",
-    )
+def _external_ips(host: str, table: Lookup) -> tuple[str, ...]:
+    name, _, rest = host.partition(".")
+    service = table(Kind.SERVICE).get(NamespacedName(rest.partition(".")[0], name))
+    ips: tuple[str, ...] = service.spec.external_ips if service is not None else ()
+    return ips

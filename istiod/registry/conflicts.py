@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from federation.model.findings import Finding, Severity
 from federation.model.service import Service
 
-_ANY = ("0.0.0.0", "::")  # noqa: S104
+_ANY = ("0.0.0.0", "::")
 
 
 def shared_vips(services: Iterable[Service]) -> list[Finding]:

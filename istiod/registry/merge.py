@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from federation.model.findings import Finding, Severity
-from federation.model.service import Origin, Service, ServicePort
+from federation.model.service import Origin, Protocol, Service, ServicePort
 from federation.model.workload import Endpoint
 from istiod.registry.contribution import Contribution
 
@@ -29,7 +29,7 @@ class Merged:
 def merge(contributions: Sequence[Contribution]) -> Merged:
     """One service out of all that claim its key. At least one is given."""
     own = sorted((c for c in contributions if not c.peer), key=_own_order)
-    peers = sorted((c for c in contributions if c.peer), key=lambda c: (c.service.created, c.peer))
+    peers = sorted((c for c in contributions if c.peer), key=lambda c: (c.service.created, c.peer, c.service.name))
     first = (own or peers)[0]
     if len(contributions) == 1:
         return Merged(first.service, first.endpoints, own[0] if own else None, first.findings)
@@ -57,14 +57,15 @@ def _union(groups: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _ports(contributions: Sequence[Contribution]) -> tuple[tuple[ServicePort, ...], list[Finding]]:
-    ports: dict[int, tuple[ServicePort, Contribution]] = {}
+    ports: dict[tuple[int, bool], tuple[ServicePort, Contribution]] = {}
     names: set[str] = set()
     findings = []
     for contribution in contributions:
         for port in contribution.service.ports:
-            known = ports.get(port.number)
+            place = (port.number, port.protocol is Protocol.UDP)
+            known = ports.get(place)
             if known is None and port.name not in names:
-                ports[port.number] = (port, contribution)
+                ports[place] = (port, contribution)
                 names.add(port.name)
             elif known is None or (known[0].name, known[0].protocol) != (port.name, port.protocol):
                 findings.append(_conflict(port, contribution, known))
@@ -72,13 +73,21 @@ def _ports(contributions: Sequence[Contribution]) -> tuple[tuple[ServicePort, ..
 
 
 def _renamed(contribution: Contribution, ports: Sequence[ServicePort]) -> tuple[Endpoint, ...]:
-    """A contribution's endpoints under the names that the merged service gives their ports: clients dial numbers."""
-    names = {port.number: port.name for port in ports}
-    renamed = {port.name: names.get(port.number, port.name) for port in contribution.service.ports}
+    """A contribution's endpoints under the names that the merged service gives their ports: clients dial numbers.
+
+    A port that lost its place is left out, so that its name cannot be taken for another's.
+    """
+    names = {(port.number, port.protocol is Protocol.UDP): port.name for port in ports}
+    renamed = {
+        port.name: names.get((port.number, port.protocol is Protocol.UDP)) for port in contribution.service.ports
+    }
     if all(old == new for old, new in renamed.items()):
         return contribution.endpoints
     return tuple(
-        replace(endpoint, ports=tuple(sorted((renamed.get(name, name), number) for name, number in endpoint.ports)))
+        replace(
+            endpoint,
+            ports=tuple(sorted((new, number) for name, number in endpoint.ports if (new := renamed.get(name)))),
+        )
         for endpoint in contribution.endpoints
     )
 

@@ -78,7 +78,9 @@ def mesh_gateways(
             if not addresses:
                 path = f"networks.{name}.gateways[{index}]"
                 message = f"{service!r} is no service with external addresses" if service else "has no address"
-                findings.append(_wrong("GatewayWithoutAddress", path, message, "give address, or the service's externalIPs"))
+                findings.append(
+                    _wrong("GatewayWithoutAddress", path, message, "give address, or the service's externalIPs")
+                )
     return gateways, findings
 
 

@@ -1,0 +1,207 @@
+"""Composition root of the control plane: settings -> services -> supervise. No logic of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import grpc
+import structlog
+import typer
+
+from federation.model.errors import InvalidInput, IsthmusError
+from federation.runtime import log as logs
+from federation.runtime.ready import Readiness
+from federation.runtime.supervise import Service, supervise
+from istiod.debug.http import debug_app, metrics_app, serve
+from istiod.ingest import Ingest, names_view, registry_view
+from istiod.pipeline import Pipeline
+from istiod.registry.contribution import Place
+from istiod.settings import EtcdSettings, Settings, parse_address
+from istiod.snapshot import SnapshotBuilder
+from istiod.sources.files import FilesSource
+from istiod.view.proxy import Proxy
+from istiod.xds.server import OPTIONS, AdsServer
+from istiod.xds.stream import Stream
+
+log = structlog.get_logger("istiod")
+app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+VERSION = "0.1.0"
+
+
+def _env(name: str) -> str:
+    return f"ISTHMUS_{name}"
+
+
+@app.callback()
+def _root() -> None:
+    """The control plane of one cluster."""
+
+
+@app.command("run")
+def run_command(
+    cluster: Annotated[str, typer.Option("--cluster", envvar=_env("CLUSTER"), help="Name of this cluster.")],
+    network: Annotated[str, typer.Option("--network", envvar=_env("NETWORK"), help="Network its workloads share.")],
+    config_dir: Annotated[
+        Path | None, typer.Option(envvar=_env("CONFIG_DIR"), help="Directory of YAML objects, followed live.")
+    ] = None,
+    mesh_config: Annotated[
+        Path | None, typer.Option(envvar=_env("MESH_CONFIG"), help="File with a MeshConfig.")
+    ] = None,
+    mesh_networks: Annotated[
+        Path | None, typer.Option(envvar=_env("MESH_NETWORKS"), help="File with MeshNetworks.")
+    ] = None,
+    mesh: Annotated[str, typer.Option(envvar=_env("MESH"), help="Name of the mesh.")] = "mesh",
+    defaults: Annotated[
+        str, typer.Option(envvar=_env("DEFAULTS"), help="resilient or istio: what applies where objects are silent.")
+    ] = "resilient",
+    xds_address: Annotated[
+        str, typer.Option(envvar=_env("XDS_ADDRESS"), help="Plaintext xDS: configuration only, never certificates.")
+    ] = "127.0.0.1:15010",
+    secure_xds_address: Annotated[
+        str, typer.Option(envvar=_env("SECURE_XDS_ADDRESS"), help="xDS and CSR over TLS; off without a CA.")
+    ] = "off",
+    http_address: Annotated[
+        str, typer.Option(envvar=_env("HTTP_ADDRESS"), help="Health and debug views.")
+    ] = "127.0.0.1:8080",
+    metrics_address: Annotated[
+        str, typer.Option(envvar=_env("METRICS_ADDRESS"), help="Prometheus metrics.")
+    ] = "127.0.0.1:15014",
+    state: Annotated[Path | None, typer.Option(envvar=_env("STATE"), help="Directory that outlives restarts.")] = None,
+    ca_dir: Annotated[
+        Path | None, typer.Option(envvar=_env("CA_DIR"), help="CA files as Istio names them (ca-cert.pem, …).")
+    ] = None,
+    trust_domain: Annotated[
+        str, typer.Option(envvar=_env("TRUST_DOMAIN"), help="Trust domain of this cluster's identities.")
+    ] = "cluster.local",
+    workload_token_key: Annotated[
+        Path | None, typer.Option(envvar=_env("WORKLOAD_TOKEN_KEY"), help="Public key of workload tokens.")
+    ] = None,
+    server_name: Annotated[
+        list[str] | None, typer.Option(envvar=_env("SERVER_NAME"), help="More names of this server's certificate.")
+    ] = None,
+    workload_ttl: Annotated[
+        float, typer.Option(envvar=_env("WORKLOAD_TTL"), help="Lifetime of workload certificates, seconds.")
+    ] = 86_400.0,
+    etcd: Annotated[str, typer.Option(envvar=_env("ETCD"), help="Endpoints of the shared store, host:port,…")] = "",
+    etcd_ca: Annotated[Path | None, typer.Option(envvar=_env("ETCD_CA"))] = None,
+    etcd_cert: Annotated[Path | None, typer.Option(envvar=_env("ETCD_CERT"))] = None,
+    etcd_key: Annotated[Path | None, typer.Option(envvar=_env("ETCD_KEY"))] = None,
+    log_level: Annotated[str, typer.Option(envvar=_env("LOG_LEVEL"), help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve configuration (and certificates) to this cluster's proxies until SIGTERM."""
+    logs.configure(log_level)
+    settings = Settings(
+        cluster=cluster,
+        network=network,
+        mesh=mesh,
+        config_dir=config_dir,
+        mesh_config=mesh_config,
+        mesh_networks=mesh_networks,
+        defaults=defaults,
+        xds=parse_address(xds_address, "--xds-address"),
+        secure_xds=parse_address(secure_xds_address, "--secure-xds-address"),
+        http=parse_address(http_address, "--http-address"),
+        metrics=parse_address(metrics_address, "--metrics-address"),
+        state=state,
+        ca_dir=ca_dir,
+        trust_domain=trust_domain,
+        workload_token_key=workload_token_key,
+        server_names=tuple(server_name or ()),
+        etcd=EtcdSettings(tuple(part for part in etcd.split(",") if part), etcd_ca, etcd_cert, etcd_key),
+        workload_ttl=workload_ttl,
+    )
+    _with_uvloop(_serve(settings))
+
+
+def _with_uvloop(main: Any) -> None:
+    import uvloop
+
+    uvloop.run(main)
+
+
+async def _serve(settings: Settings) -> None:
+    readiness = Readiness()
+    builder = SnapshotBuilder(Place(settings.cluster, settings.network, settings.domain))
+    sources = ["files"]
+    ingest = Ingest(builder, sources, readiness)
+    pipeline = Pipeline(ingest.snapshots)
+    ads = AdsServer(pipeline, _anonymous, _no_secrets)
+    files = FilesSource(settings.config_dir, settings.mesh_config, settings.mesh_networks, settings.defaults)
+
+    async def read_files() -> None:
+        await files.run(ingest.emit)
+
+    async def plaintext() -> None:
+        server = grpc.aio.server(options=OPTIONS)
+        server.add_generic_rpc_handlers((ads.handlers(secure=False),))
+        await ingest.snapshots.wait()
+        server.add_insecure_port(str(settings.xds))
+        await server.start()
+        log.info("listening", service="xds", address=str(settings.xds))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 50)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await server.stop(1.0)
+
+    views = {
+        "registryz": lambda: registry_view(ingest.snapshots.peek()),
+        "names": lambda: names_view(ingest.snapshots.peek()),
+        "syncz": lambda: [stream.status(time.monotonic(), time.time()) for stream in pipeline.streams],
+        "findings": lambda: [str(f) for f in _findings(ingest, pipeline)],
+    }
+
+    async def http() -> None:
+        runners = []
+        if settings.http:
+            runners.append(await serve(debug_app(readiness, views), settings.http.host, settings.http.port))
+        if settings.metrics:
+            runners.append(await serve(metrics_app(), settings.metrics.host, settings.metrics.port))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for runner in runners:
+                await runner.cleanup()
+
+    services = [
+        Service("ingest", ingest.run, essential=True),
+        Service("files", read_files),
+        Service("pipeline", pipeline.run, essential=True),
+        Service("http", http, essential=True),
+    ]
+    if settings.xds:
+        services.append(Service("xds", plaintext, essential=True))
+    await supervise(services)
+
+
+def _findings(ingest: Ingest, pipeline: Pipeline) -> list[Any]:
+    snapshot = ingest.snapshots.peek()
+    return sorted({*(snapshot.findings if snapshot else ()), *pipeline.findings})
+
+
+async def _anonymous(context: Any, proxy: Proxy) -> str:
+    return ""
+
+
+async def _no_secrets(stream: Stream, identity: str) -> None:
+    await asyncio.Event().wait()
+
+
+def run() -> None:
+    """Console script `istiod`."""
+    try:
+        app(standalone_mode=True)
+    except InvalidInput as wrong:
+        for finding in wrong.findings:
+            sys.stderr.write(f"{finding}\n")
+        sys.exit(2)
+    except IsthmusError as error:
+        sys.stderr.write(f"istiod: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,240 @@
+"""Snapshot -> configurations of classes of proxies -> sessions. Work is done once per class, never per proxy.
+
+Owns which proxies are connected and which class each belongs to. Decides nothing about content (`istiod.resolve`) and nothing
+about the protocol (`istiod.xds.session`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from federation.model.findings import Finding
+from federation.model.names import ServiceKey
+from federation.runtime.latest import Latest
+from istiod.encode.clusters import encode_cluster
+from istiod.encode.endpoints import encode_endpoints
+from istiod.encode.listeners import encode_listener
+from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Configuration, Resource
+from istiod.encode.routes import encode_routes
+from istiod.resolve.config import ViewConfig, resolve_endpoints, resolve_view
+from istiod.snapshot import Changes, Snapshot, changes
+from istiod.view.classes import view_of
+from istiod.view.proxy import Proxy, ProxyView
+from istiod.xds.delivery import Delivery
+from istiod.xds.metrics import ENCODED, SHORT, VIEWS
+from istiod.xds.stream import Stream
+
+log = structlog.get_logger("pipeline")
+
+SLICE_SECONDS = 0.005
+STREAMS_PER_SLICE = 64
+IDLE_VIEWS = 256
+_ENCODERS = {CLUSTER: encode_cluster, ENDPOINTS: encode_endpoints, LISTENER: encode_listener, ROUTES: encode_routes}
+
+
+@dataclass(slots=True, eq=False)
+class ViewClass:
+    """One class: its newest delivery and the streams that follow it. `revision` is that of the snapshot it was made of."""
+
+    view: ProxyView
+    delivery: Delivery | None = None
+    revision: int = 0
+    findings: tuple[Finding, ...] = ()
+    streams: set[Stream] = field(default_factory=set)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Pipeline:
+    """Follows `snapshots`; streams join and leave at any time."""
+
+    def __init__(self, snapshots: Latest[Snapshot]) -> None:
+        self._snapshots = snapshots
+        self._snapshot: Snapshot | None = None
+        self._classes: OrderedDict[ProxyView, ViewClass] = OrderedDict()
+        self._home: dict[Stream, ViewClass] = {}
+        self._first = asyncio.Event()
+
+    @property
+    def streams(self) -> Iterable[Stream]:
+        """All connected streams."""
+        return tuple(self._home)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What `resolve` had to say, over all classes."""
+        return tuple(sorted({finding for item in self._classes.values() for finding in item.findings}))
+
+    async def run(self) -> None:
+        """Bring every class to each new snapshot, newest first, until cancelled."""
+        async for snapshot in self._snapshots.changes():
+            started = time.perf_counter()
+            old, self._snapshot = self._snapshot, snapshot
+            changed = changes(old, snapshot)
+            self._first.set()
+            await self._move_proxies(old, snapshot, changed)
+            for item in [c for c in self._classes.values() if c.streams]:
+                async with item.lock:
+                    await self._advance(item, snapshot, changed, old)
+            self._forget_idle()
+            log.debug("snapshot_pushed", revision=snapshot.revision, seconds=round(time.perf_counter() - started, 4))
+
+    async def join(self, stream: Stream, proxy: Proxy) -> None:
+        """Give a new stream its configuration; waits for the first snapshot."""
+        await self._first.wait()
+        while True:
+            snapshot = self._snapshot
+            assert snapshot is not None
+            item = self._class(view_of(proxy, snapshot))
+            async with item.lock:
+                if self._snapshot is snapshot and item.revision != snapshot.revision:
+                    await self._rebuild(item, snapshot)
+                if self._snapshot is not snapshot:
+                    continue  # a newer one came meanwhile: nothing older may be joined
+                item.streams.add(stream)
+                self._home[stream] = item
+                assert item.delivery is not None
+                stream.deliver(item.delivery)
+                return
+
+    def leave(self, stream: Stream) -> None:
+        """The stream is gone."""
+        item = self._home.pop(stream, None)
+        if item is not None:
+            item.streams.discard(stream)
+
+    def _class(self, view: ProxyView) -> ViewClass:
+        item = self._classes.get(view)
+        if item is None:
+            item = self._classes[view] = ViewClass(view)
+            VIEWS.set(len(self._classes))
+        self._classes.move_to_end(view)
+        return item
+
+    async def _move_proxies(self, old: Snapshot | None, new: Snapshot, changed: Changes) -> None:
+        """Streams whose view is another one now go to that class, and are told only what differs."""
+        for count, (stream, item) in enumerate(list(self._home.items())):
+            if count % STREAMS_PER_SLICE == STREAMS_PER_SLICE - 1:
+                await asyncio.sleep(0)
+            if stream.proxy is None or stream not in self._home or not _may_move(stream.proxy, old, new, changed):
+                continue
+            view = view_of(stream.proxy, new)
+            if view == item.view:
+                continue
+            home = self._class(view)
+            async with home.lock:
+                if home.revision != new.revision:
+                    await self._rebuild(home, new)
+                if stream not in self._home:
+                    continue
+                item.streams.discard(stream)
+                home.streams.add(stream)
+                self._home[stream] = home
+                assert home.delivery is not None
+                stream.move(home.delivery)
+
+    async def _advance(self, item: ViewClass, snapshot: Snapshot, changed: Changes, old: Snapshot | None) -> None:
+        if item.revision == snapshot.revision:
+            return
+        delivery = item.delivery
+        in_step = old is not None and item.revision == old.revision
+        if changed.config or delivery is None or not in_step:
+            await self._rebuild(item, snapshot)
+        else:
+            item.delivery = _endpoints_only(delivery, snapshot, item.view, changed.endpoints)
+            item.revision = snapshot.revision
+        assert item.delivery is not None
+        if item.delivery is not delivery:
+            await _tell(item.streams, item.delivery)
+
+    async def _rebuild(self, item: ViewClass, snapshot: Snapshot) -> None:
+        config = resolve_view(snapshot, item.view)
+        configuration = await _encode(config)
+        before: Configuration = item.delivery.configuration if item.delivery is not None else {}
+        delivery = _difference(before, configuration, snapshot.revision)
+        if item.delivery is None or delivery.changed or delivery.removed:
+            item.delivery = delivery
+        item.revision = snapshot.revision
+        item.findings = config.findings
+
+    def _forget_idle(self) -> None:
+        idle = [view for view, item in self._classes.items() if not item.streams]
+        for view in idle[: max(0, len(idle) - IDLE_VIEWS)]:
+            del self._classes[view]
+        VIEWS.set(len(self._classes))
+
+
+def _may_move(proxy: Proxy, old: Snapshot | None, new: Snapshot, changed: Changes) -> bool:
+    if changed.config or old is None:
+        return True
+    keys = {key for address in proxy.addresses for key in new.addresses.get(address, ())}
+    before = {key for address in proxy.addresses for key in old.addresses.get(address, ())}
+    return keys != before or not keys.isdisjoint(changed.endpoints)
+
+
+async def _encode(config: ViewConfig) -> dict[str, dict[str, Resource]]:
+    """All resources of a view, letting others run every few milliseconds."""
+    result: dict[str, dict[str, Resource]] = {}
+    started = time.perf_counter()
+    for type_url, specs in (
+        (CLUSTER, config.clusters),
+        (ENDPOINTS, config.endpoints),
+        (LISTENER, config.listeners),
+        (ROUTES, config.routes),
+    ):
+        encode = _ENCODERS[type_url]
+        before = encode.misses
+        resources: dict[str, Resource] = {}
+        for spec in specs:
+            resource = encode(spec)  # type: ignore[arg-type]
+            resources.setdefault(resource.name, resource)
+            if time.perf_counter() - started > SLICE_SECONDS:
+                await asyncio.sleep(0)
+                started = time.perf_counter()
+        ENCODED.labels(SHORT[type_url]).inc(encode.misses - before)
+        result[type_url] = resources
+    return result
+
+
+def _endpoints_only(delivery: Delivery, snapshot: Snapshot, view: ProxyView, keys: frozenset[ServiceKey]) -> Delivery:
+    """The next delivery when nothing but these services' endpoints changed."""
+    before = delivery.configuration.get(ENDPOINTS, {})
+    fresh: dict[str, Resource] = {}
+    misses = encode_endpoints.misses
+    for key in keys:
+        for spec in resolve_endpoints(snapshot, view, key):
+            known = before.get(spec.name)
+            resource = encode_endpoints(spec)
+            if known is None or known.version != resource.version:
+                fresh[spec.name] = resource
+    ENCODED.labels("eds").inc(encode_endpoints.misses - misses)
+    if not fresh:
+        return delivery
+    configuration = {**delivery.configuration, ENDPOINTS: {**before, **fresh}}
+    return Delivery(configuration, {ENDPOINTS: frozenset(fresh)}, {}, snapshot.revision)
+
+
+def _difference(before: Configuration, after: Configuration, revision: int) -> Delivery:
+    changed: dict[str, frozenset[str]] = {}
+    removed: dict[str, frozenset[str]] = {}
+    for type_url, resources in after.items():
+        old: Mapping[str, Resource] = before.get(type_url, {})
+        new = frozenset(n for n, r in resources.items() if (b := old.get(n)) is None or b.version != r.version)
+        gone = frozenset(old.keys() - resources.keys())
+        if new:
+            changed[type_url] = new
+        if gone:
+            removed[type_url] = gone
+    return Delivery(after, changed, removed, revision)
+
+
+async def _tell(streams: Iterable[Stream], delivery: Delivery) -> None:
+    for count, stream in enumerate(list(streams)):
+        stream.deliver(delivery)
+        if count % STREAMS_PER_SLICE == STREAMS_PER_SLICE - 1:
+            await asyncio.sleep(0)

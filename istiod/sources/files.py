@@ -1,0 +1,268 @@
+"""A directory of YAML files, and the MeshConfig and MeshNetworks files, as a source. The shell around `sources.contents`.
+
+Owns when a file is looked at: on inotify's word, after a moment for a file that may be half written, and every few seconds in
+case a word was missed. Without inotify it polls. Reads `*.yaml`, `*.yml` and `*.json` in the directory and below it; names
+that start with a dot are not files of ours. Directories that are symbolic links are not entered; files that are links are read.
+A directory that is not there has said nothing: the source is not synced before it exists, and if it goes away what it said
+stands, with a finding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import structlog
+from watchfiles._rust_notify import RustNotify
+
+from federation.model.findings import Finding, Severity
+from istiod.api.kinds import Kind
+from istiod.events import Event, Findings, Synced
+from istiod.sources.contents import Contents, MeshFile, unreadable
+
+log = structlog.get_logger("files")
+
+SOURCE = "files"
+SUFFIXES = (".yaml", ".yml", ".json")
+MAX_FILE_BYTES = 64 << 20
+STEP_MS = 10  # a change is reported after so long without another one
+DEBOUNCE_MS = 50  # or after so long at the latest
+SETTLE_SECONDS = 0.1
+RESCAN_SECONDS = 5.0
+POLL_SECONDS = 0.1
+SLICE_FILES = 16  # parsed between two chances for the rest of the process
+
+Emit = Callable[[Sequence[Event]], None]
+Signature = tuple[int, int, int, int]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a file was when last looked at. `signature` is None if it could change without a trace in it."""
+
+    signature: Signature | None
+    digest: bytes
+    unsettled_until: float = 0.0  # monotonic seconds; 0 when its content was taken
+
+
+class FilesSource:
+    """Follows the files of one control plane. State outlives `run`, so that a restarted one says only what differs."""
+
+    def __init__(
+        self,
+        config_dir: Path,
+        mesh_config: Path | None = None,
+        mesh_networks: Path | None = None,
+        defaults: str = "resilient",
+    ) -> None:
+        self._root = Path(os.path.abspath(config_dir))
+        self._contents = Contents()
+        self._seen: dict[str, _Seen] = {}
+        self._mesh = [
+            (Path(os.path.abspath(path)), MeshFile(kind, path.name, defaults))
+            for kind, path in ((Kind.MESH_CONFIG, mesh_config), (Kind.MESH_NETWORKS, mesh_networks))
+            if path is not None
+        ]
+        self._missing: bool | None = None
+        self._synced = False
+
+    async def run(self, emit: Emit) -> None:
+        """Say what is in the files, then `Synced`, then every change, each change as one batch. Ends when cancelled."""
+        while True:
+            watched = self._directories()
+            watcher = _watch(watched)
+            if watcher is None:
+                await self._look(emit, None)
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            with watcher:
+                await self._look(emit, None)  # after the watch began, so that nothing falls between
+                while watched == self._directories():
+                    await self._look(emit, self._named(await _changes(watcher, self._patience())))
+
+    async def _look(self, emit: Emit, names: set[str] | None) -> None:
+        """Read the named files (all if None), those that have not settled and the mesh's, and emit what differs."""
+        events = [event for path, file in self._mesh for event in self._look_at_mesh(path, file)]
+        present = self._root.is_dir()
+        if present != (self._missing is False):
+            self._missing = not present
+            events.append(Findings(f"directory {self._root}", () if present else (_missing(self._root),)))
+        if present:
+            await self._look_at(names)
+            events += self._contents.events()
+        if not self._synced and present and all(file.known for _, file in self._mesh):
+            self._synced = True
+            events.append(Synced(SOURCE))
+        if events:
+            emit(events)
+
+    async def _look_at(self, names: set[str] | None) -> None:
+        if names is None:
+            names = set(self._scan())
+            for gone in self._seen.keys() - names:
+                self._forget(gone)
+            candidates: Iterable[str] = (name for name in sorted(names) if self._differs(name))
+        else:
+            candidates = sorted(names | self._unsettled())
+        for number, name in enumerate(candidates, 1):
+            self._read(name)
+            if number % SLICE_FILES == 0:
+                await asyncio.sleep(0)
+
+    def _read(self, name: str) -> None:
+        path = self._root / name
+        before = _signature(path)
+        if before is None:
+            self._forget(name)
+            return
+        text = _text(path)
+        if isinstance(text, Finding):
+            self._seen[name] = _Seen(before, b"")
+            self._contents.refuse(name, _renamed(text, name))
+            return
+        known, digest = self._seen.get(name), blake2b(text.encode(), digest_size=16).digest()
+        seen = _Seen(before if _is_old(before) else None, digest)
+        now = time.monotonic()
+        if known is None or known.digest != digest or known.unsettled_until:
+            settled = known is not None and known.digest == digest and now >= known.unsettled_until
+            if not self._contents.put(name, text, settled):
+                waiting = known is not None and known.digest == digest
+                seen.unsettled_until = known.unsettled_until if waiting and known else now + SETTLE_SECONDS
+        self._seen[name] = seen
+
+    def _forget(self, name: str) -> None:
+        self._seen.pop(name, None)
+        self._contents.remove(name)
+
+    def _differs(self, name: str) -> bool:
+        seen = self._seen.get(name)
+        return seen is None or seen.signature is None or seen.signature != _signature(self._root / name)
+
+    def _scan(self) -> Iterator[str]:
+        for folder, below, files in os.walk(self._root):
+            below[:] = [name for name in below if not name.startswith(".")]
+            for name in files:
+                if _is_ours(name):
+                    yield os.path.relpath(os.path.join(folder, name), self._root)
+
+    def _look_at_mesh(self, path: Path, file: MeshFile) -> list[Event]:
+        text = _text(path)
+        return file.refuse(_renamed(text, path.name)) if isinstance(text, Finding) else file.put(text)
+
+    def _unsettled(self) -> set[str]:
+        return {name for name, seen in self._seen.items() if seen.unsettled_until}
+
+    def _patience(self) -> float:
+        """Seconds until something has to be looked at without a word of inotify."""
+        waiting = any(seen.unsettled_until or seen.signature is None for seen in self._seen.values())
+        return SETTLE_SECONDS if waiting else RESCAN_SECONDS
+
+    def _named(self, changed: set[str] | None) -> set[str] | None:
+        """The files that these changed paths are; None if only a look at everything can tell."""
+        if changed is None:
+            return None
+        names: set[str] = set()
+        for path in changed:
+            inside = path.startswith(f"{self._root}{os.sep}")
+            name = os.path.basename(path)
+            if not inside:
+                if str(self._root).startswith(path):  # the directory itself, or one above it
+                    return None
+            elif name.startswith(".."):  # how Kubernetes swaps all files of a mounted ConfigMap at once
+                return None
+            elif _is_ours(name) and not os.path.isdir(path):
+                names.add(os.path.relpath(path, self._root))
+            elif not name.startswith("."):
+                return None
+        return names
+
+    def _directories(self) -> dict[str, tuple[int, int]]:
+        """What has to be watched, each with its identity: it may be replaced by another of the same name."""
+        wanted = {_nearest(self._root.parent), *(_nearest(path.parent) for path, _ in self._mesh)}
+        for folder, below, _ in os.walk(self._root):
+            below[:] = [name for name in below if not name.startswith(".")]
+            wanted.add(folder)
+        found = {}
+        for path in wanted:
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            found[path] = (status.st_dev, status.st_ino)
+        return found
+
+
+def _is_ours(name: str) -> bool:
+    return name.endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _nearest(path: Path) -> str:
+    """The path, or the first one above it that exists."""
+    return str(next((folder for folder in (path, *path.parents) if folder.is_dir()), Path("/")))
+
+
+def _signature(path: Path) -> Signature | None:
+    """What changes when a file does; None if there is no file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _is_old(signature: Signature) -> bool:
+    """Whether a further write would show in the time stamp, whose clock ticks a few milliseconds apart."""
+    return abs(time.time_ns() - signature[3]) > 50_000_000
+
+
+def _text(path: Path) -> str | Finding:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return unreadable(path.name, "is no regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            return unreadable(path.name, f"has {status.st_size} bytes, more than {MAX_FILE_BYTES}")
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as wrong:
+        return unreadable(path.name, f"is not UTF-8 at byte {wrong.start}")
+    except OSError as wrong:
+        return unreadable(path.name, f"cannot be read: {wrong.strerror}")
+
+
+def _renamed(finding: Finding, name: str) -> Finding:
+    return Finding(finding.severity, finding.code, f"File {name}", finding.path, finding.message, finding.fix)
+
+
+def _missing(root: Path) -> Finding:
+    return Finding(
+        Severity.ERROR, "DirectoryMissing", f"Directory {root}", "", "does not exist; nothing was changed", "create it"
+    )
+
+
+def _watch(directories: Iterable[str]) -> RustNotify | None:
+    """A watcher of these directories, each without what is below it; None if the system has no more to give."""
+    try:
+        return RustNotify(sorted(directories), False, False, 0, False, True)
+    except FileNotFoundError:  # gone since it was listed
+        return None
+    except OSError as wrong:
+        log.warning("inotify_unavailable", error=str(wrong), polling_seconds=POLL_SECONDS)
+        return None
+
+
+async def _changes(watcher: RustNotify, patience: float) -> set[str] | None:
+    """The paths that changed; None after `patience` seconds without any."""
+    stop = threading.Event()
+    try:
+        changed = await asyncio.to_thread(watcher.watch, DEBOUNCE_MS, STEP_MS, int(patience * 1000), stop)
+    except asyncio.CancelledError:
+        stop.set()
+        raise
+    return {path for _, path in changed} if isinstance(changed, set) else None

@@ -1,0 +1,192 @@
+"""The ADS service on grpc.aio: moves bytes between sockets and streams, and decides who may have a stream at all.
+
+Owns transport options, deadlines and status codes. Messages pass through as bytes; only requests are parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+import grpc
+import structlog
+from envoy.config.core.v3.base_pb2 import Node
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError
+
+from federation.model.errors import Denied, InvalidInput
+from federation.model.locality import Locality
+from istiod.view.node import proxy_from_node
+from istiod.view.proxy import Proxy
+from istiod.xds.metrics import PROXIES
+from istiod.xds.session import Request
+from istiod.xds.stream import Stream
+
+log = structlog.get_logger("xds")
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+FIRST_REQUEST_SECONDS = 10.0
+UNSENT_SECONDS = 5.0
+MAX_REQUEST_BYTES = 16 << 20
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+
+class Follower(Protocol):
+    """Who makes configuration for streams: the pipeline."""
+
+    async def join(self, stream: Stream, proxy: Proxy) -> None:
+        """Deliver to the stream now and on every change."""
+
+    def leave(self, stream: Stream) -> None:
+        """Stop doing so."""
+
+
+# Says who the peer of a stream is: (grpc context, proxy) -> identity text, "" for an anonymous plaintext peer. Raises Denied.
+Authorize = Callable[[Any, Proxy], Awaitable[str]]
+# Gives a stream its own secrets for as long as it runs: (stream, identity).
+ServeSecrets = Callable[[Stream, str], Awaitable[None]]
+
+
+class AdsServer:
+    """Serves both variants of ADS. Add `handlers` to any number of grpc servers (plaintext, TLS)."""
+
+    def __init__(self, follower: Follower, authorize: Authorize, secrets: ServeSecrets) -> None:
+        self._follower = follower
+        self._authorize = authorize
+        self._secrets = secrets
+        self._count = 0
+
+    def handlers(self, secure: bool) -> grpc.GenericRpcHandler:
+        """The two methods; `secure` streams may get secrets."""
+
+        async def delta(requests: AsyncIterator[bytes], context: Any) -> None:
+            await self._serve(requests, context, True, secure)
+
+        async def sotw(requests: AsyncIterator[bytes], context: Any) -> None:
+            await self._serve(requests, context, False, secure)
+
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(delta),
+                "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(sotw),
+            },
+        )
+
+    async def _serve(self, requests: AsyncIterator[bytes], context: Any, delta: bool, secure: bool) -> None:
+        self._count += 1
+        stream = Stream(delta, self._count)
+        iterator = aiter(requests)
+        try:
+            first = await asyncio.wait_for(anext(iterator), FIRST_REQUEST_SECONDS)
+            node, request = _parse(first, delta)
+            proxy = _proxy(node)
+            stream.identity = await self._authorize(context, proxy)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request within {FIRST_REQUEST_SECONDS:.0f} s")
+        except StopAsyncIteration:
+            return
+        except (DecodeError, InvalidInput, ValueError) as wrong:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(wrong)[:1000])
+        except Denied as denied:
+            log.warning("stream_denied", reason=str(denied))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(denied)[:1000])
+        stream.proxy = proxy
+        stream.request(request)
+        PROXIES.inc()
+        log.info("proxy_connected", proxy=proxy.id, delta=delta, identity=stream.identity)
+        try:
+            await self._follow(stream, iterator, context, secure and proxy.agentless)
+        finally:
+            self._follower.leave(stream)
+            PROXIES.dec()
+            log.info("proxy_gone", proxy=proxy.id)
+
+    async def _follow(self, stream: Stream, requests: AsyncIterator[bytes], context: Any, secrets: bool) -> None:
+        """Read, write and follow the configuration until the client goes or something fails; then stop all of it."""
+        assert stream.proxy is not None
+        tasks = [
+            asyncio.ensure_future(_read(stream, requests, stream.delta)),
+            asyncio.ensure_future(_write(stream, context)),
+            asyncio.ensure_future(self._join(stream)),
+        ]
+        if secrets and stream.identity:
+            tasks.append(asyncio.ensure_future(self._secrets(stream, stream.identity)))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"nothing was read for {UNSENT_SECONDS:.0f} s")
+        except (DecodeError, ValueError) as wrong:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(wrong)[:1000])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _join(self, stream: Stream) -> None:
+        assert stream.proxy is not None
+        await self._follower.join(stream, stream.proxy)
+        await asyncio.Event().wait()
+
+
+async def _read(stream: Stream, requests: AsyncIterator[bytes], delta: bool) -> None:
+    async for raw in requests:
+        _, request = _parse(raw, delta)
+        if request.error:
+            log.warning(
+                "nack", proxy=stream.proxy.id if stream.proxy else "", type=request.type_url, error=request.error[:2000]
+            )
+        stream.request(request)
+
+
+async def _write(stream: Stream, context: Any) -> None:
+    while True:
+        for response in await stream.outgoing():
+            await asyncio.wait_for(context.write(response), UNSENT_SECONDS)
+
+
+def _parse(raw: bytes, delta: bool) -> tuple[Node, Request]:
+    if delta:
+        message = DeltaDiscoveryRequest.FromString(raw)
+        return message.node, Request(
+            message.type_url,
+            tuple(message.resource_names_subscribe),
+            tuple(message.resource_names_unsubscribe),
+            dict(message.initial_resource_versions) or None,
+            message.response_nonce,
+            _error(message),
+        )
+    sotw = DiscoveryRequest.FromString(raw)
+    return sotw.node, Request(sotw.type_url, tuple(sotw.resource_names), nonce=sotw.response_nonce, error=_error(sotw))
+
+
+def _error(message: DeltaDiscoveryRequest | DiscoveryRequest) -> str:
+    if not message.HasField("error_detail"):
+        return ""
+    return message.error_detail.message or f"code {message.error_detail.code}"
+
+
+def _proxy(node: Node) -> Proxy:
+    place = node.locality
+    version = node.user_agent_build_version.version
+    return proxy_from_node(
+        node.id,
+        MessageToDict(node.metadata),
+        Locality(place.region, place.zone, place.sub_zone),
+        (version.major_number, version.minor_number) if version.major_number else None,
+    )

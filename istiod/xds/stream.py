@@ -1,0 +1,77 @@
+"""One client's stream in the process: its session, its proxy, and the wake-up of whoever writes to it.
+
+The seam between the push path and a transport: the pipeline delivers, the transport takes bytes and writes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from istiod.encode.resource import Resource
+from istiod.view.proxy import Proxy
+from istiod.xds.delivery import Delivery
+from istiod.xds.metrics import REJECTS, SHORT
+from istiod.xds.session import Request, Session
+from istiod.xds.status import ProxyStatus
+
+
+class Stream:
+    """Hands inputs to the session and remembers what is to be written. One writer awaits `outgoing()`."""
+
+    def __init__(self, delta: bool, number: int) -> None:
+        self._session = Session(delta, f"{number:x}-")
+        self.delta = delta
+        self._wake = asyncio.Event()
+        self._started = time.monotonic()
+        self.proxy: Proxy | None = None
+        self.identity = ""
+        self.certificate_expires: float | None = None  # Unix seconds
+
+    def request(self, request: Request) -> None:
+        """The client said something."""
+        if request.error:
+            REJECTS.labels(SHORT.get(request.type_url, "other")).inc()
+        self._session.on_request(request)
+        self._wake.set()
+
+    def deliver(self, delivery: Delivery) -> None:
+        """The class of this proxy has a new configuration."""
+        self._session.on_delivery(delivery)
+        self._wake.set()
+
+    def move(self, delivery: Delivery) -> None:
+        """The proxy belongs to another class now."""
+        self._session.on_other_class(delivery)
+        self._wake.set()
+
+    def secrets(self, secrets: Mapping[str, Resource]) -> None:
+        """The proxy's own secrets changed."""
+        self._session.on_secrets(secrets)
+        self._wake.set()
+
+    async def outgoing(self) -> list[bytes]:
+        """Wait until there is something to write, and take it."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            responses = self._session.take()
+            if responses:
+                return responses
+
+    def status(self, now: float, wall: float) -> ProxyStatus:
+        """Where this proxy stands. `now` is monotonic, `wall` Unix seconds."""
+        proxy = self.proxy
+        return ProxyStatus(
+            id=proxy.id if proxy else "",
+            type=proxy.type.value if proxy else "",
+            cluster=proxy.cluster if proxy else "",
+            network=proxy.network if proxy else "",
+            namespace=proxy.namespace if proxy else "",
+            identity=self.identity,
+            connected=now - self._started,
+            delta=self.delta,
+            types=self._session.status(),
+            certificate_seconds_left=None if self.certificate_expires is None else self.certificate_expires - wall,
+        )
