@@ -141,26 +141,27 @@ class Pipeline:
     async def _advance(self, item: ViewClass, snapshot: Snapshot, changed: Changes, old: Snapshot | None) -> None:
         if item.revision == snapshot.revision:
             return
-        delivery = item.delivery
         in_step = old is not None and item.revision == old.revision
-        if changed.config or delivery is None or not in_step:
+        if changed.config or item.delivery is None or not in_step:
             await self._rebuild(item, snapshot)
-        else:
-            item.delivery = _endpoints_only(delivery, snapshot, item.view, changed.endpoints)
-            item.revision = snapshot.revision
-        assert item.delivery is not None
-        if item.delivery is not delivery:
-            await _tell(item.streams, item.delivery)
+            return
+        delivery = _endpoints_only(item.delivery, snapshot, item.view, changed.endpoints)
+        item.revision = snapshot.revision
+        if delivery is not item.delivery:
+            item.delivery = delivery
+            await _tell(item.streams, delivery)
 
     async def _rebuild(self, item: ViewClass, snapshot: Snapshot) -> None:
+        """Make everything of a class anew, and tell whoever is in it already what differs."""
         config = resolve_view(snapshot, item.view)
         configuration = await _encode(config)
         before: Configuration = item.delivery.configuration if item.delivery is not None else {}
         delivery = _difference(before, configuration, snapshot.revision)
-        if item.delivery is None or delivery.changed or delivery.removed:
-            item.delivery = delivery
         item.revision = snapshot.revision
         item.findings = config.findings
+        if item.delivery is None or delivery.changed or delivery.removed:
+            item.delivery = delivery
+            await _tell(item.streams, delivery)
 
     def _forget_idle(self) -> None:
         idle = [view for view, item in self._classes.items() if not item.streams]

@@ -66,6 +66,11 @@ def convert_error(code: grpc.StatusCode, details: str, endpoint: str) -> Isthmus
     return Bug(text)
 
 
+def convert_cancel(reason: str) -> IsthmusError:
+    """The error that the reason of a cancelled watch means."""
+    return convert_error(grpc.StatusCode.UNAVAILABLE, reason or "no reason given", "ended the watch")
+
+
 def _out_of_range(details: str, text: str) -> IsthmusError:
     if "compacted" in details:
         return Compacted()

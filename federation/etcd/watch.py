@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from federation.etcd import rpc
 from federation.etcd.connection import Connection, Stream
-from federation.etcd.errors import BadToken, Compacted, StoreReplaced
+from federation.etcd.errors import BadToken, Compacted, StoreReplaced, convert_cancel
 from federation.etcd.schema import etcd_pb2 as pb
 from federation.etcd.values import Interrupted, Watched, decode_events, encode_range
 from federation.model.errors import Bug, Denied, Unavailable
@@ -35,7 +35,7 @@ class Position:
         if response.compact_revision:
             raise Compacted(response.compact_revision)
         if response.canceled:
-            raise _canceled(response.cancel_reason)
+            raise convert_cancel(response.cancel_reason)
         if response.events:
             self.next_revision = response.events[-1].kv.mod_revision + 1
         elif not response.created:
@@ -99,11 +99,3 @@ async def _check_not_set_back(connection: Connection, position: Position, create
             f"the store is at revision {answer.header.revision}, we have seen {position.next_revision - 1}: "
             "it was restored from a backup"
         )
-
-
-def _canceled(reason: str) -> Exception:
-    if "invalid auth token" in reason:
-        return BadToken(f"etcd ended the watch: {reason}")
-    if "permission denied" in reason:
-        return Denied(f"etcd refuses the watch: {reason}")
-    return Unavailable(f"etcd ended the watch: {reason or 'no reason given'}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
 from federation.model.findings import Severity
-from istiod.api.fields import Duration, Model, Percent, PercentInt, Port, WorkloadSelector
-from istiod.api.problems import Problem
+from istiod.api.fields import Count, Duration, Model, Percent, PercentInt, PolicySelector, Port
+from istiod.api.problems import Problem, check_distinct, check_export_to
 
 
 class SimpleLB(StrEnum):
@@ -42,13 +44,13 @@ class HTTPCookie(Model):
 class RingHash(Model):
     """Ring hash parameters."""
 
-    minimum_ring_size: int = 1024
+    minimum_ring_size: Annotated[int, Field(ge=0, le=8_388_608)] = 1024  # Envoy's bounds
 
 
 class MagLev(Model):
     """Maglev parameters; the table size is prime."""
 
-    table_size: int = 65537
+    table_size: Annotated[int, Field(ge=1, le=5_000_011)] = 65537
 
 
 class ConsistentHashLB(Model):
@@ -60,14 +62,14 @@ class ConsistentHashLB(Model):
     http_query_parameter_name: str | None = None
     ring_hash: RingHash | None = None
     maglev: MagLev | None = None
-    minimum_ring_size: int = 0
+    minimum_ring_size: Count = 0
 
 
 class Distribute(Model):
     """Shares of localities, in percent, for clients in `from`."""
 
     from_: str = Field(alias="from")
-    to: dict[str, int] = {}
+    to: dict[str, PercentInt] = {}
 
 
 class Failover(Model):
@@ -91,7 +93,7 @@ class WarmupConfiguration(Model):
 
     duration: Duration
     minimum_percent: Percent | None = None
-    aggression: float | None = None
+    aggression: Annotated[float, Field(ge=1)] | None = None
 
 
 class LoadBalancerSettings(Model):
@@ -107,7 +109,7 @@ class LoadBalancerSettings(Model):
 class TcpKeepalive(Model):
     """Socket keep-alive."""
 
-    probes: int = 0
+    probes: Count = 0
     time: Duration | None = None
     interval: Duration | None = None
 
@@ -115,7 +117,7 @@ class TcpKeepalive(Model):
 class TCPSettings(Model):
     """Connection limits and timeouts."""
 
-    max_connections: int = 0
+    max_connections: Count = 0
     connect_timeout: Duration | None = None
     tcp_keepalive: TcpKeepalive | None = None
     max_connection_duration: Duration | None = None
@@ -133,14 +135,14 @@ class H2Upgrade(StrEnum):
 class HTTPSettings(Model):
     """Limits and options of HTTP pools."""
 
-    http1_max_pending_requests: int = 0
-    http2_max_requests: int = 0
-    max_requests_per_connection: int = 0
-    max_retries: int = 0
+    http1_max_pending_requests: Count = 0
+    http2_max_requests: Count = 0
+    max_requests_per_connection: Count = 0
+    max_retries: Count = 0
     idle_timeout: Duration | None = None
     h2_upgrade_policy: H2Upgrade = H2Upgrade.DEFAULT
     use_client_protocol: bool = False
-    max_concurrent_streams: int = 0
+    max_concurrent_streams: Count = 0
 
 
 class ConnectionPoolSettings(Model):
@@ -153,11 +155,11 @@ class ConnectionPoolSettings(Model):
 class OutlierDetection(Model):
     """Passive health checking."""
 
-    consecutive_errors: int | None = None
+    consecutive_errors: Count | None = None
     split_external_local_origin_errors: bool = False
-    consecutive_local_origin_failures: int | None = None
-    consecutive_gateway_errors: int | None = None
-    consecutive_5xx_errors: int | None = Field(default=None, alias="consecutive5xxErrors")
+    consecutive_local_origin_failures: Count | None = None
+    consecutive_gateway_errors: Count | None = None
+    consecutive_5xx_errors: Count | None = Field(default=None, alias="consecutive5xxErrors")
     interval: Duration | None = None
     base_ejection_time: Duration | None = None
     max_ejection_percent: PercentInt | None = None
@@ -228,7 +230,7 @@ class RetryBudget(Model):
     """Concurrent retries as a share of requests."""
 
     percent: Percent = 20.0
-    min_retry_concurrency: int = 3
+    min_retry_concurrency: Count = 3
 
 
 class TrafficPolicy(Model):
@@ -259,7 +261,10 @@ class DestinationRule(Model):
     traffic_policy: TrafficPolicy | None = None
     subsets: tuple[Subset, ...] = ()
     export_to: tuple[str, ...] = ()
-    workload_selector: WorkloadSelector | None = None
+    workload_selector: PolicySelector | None = None
+
+
+_SUBSET = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 
 
 def validate(rule: DestinationRule) -> Iterator[Problem]:
@@ -267,18 +272,13 @@ def validate(rule: DestinationRule) -> Iterator[Problem]:
     if not rule.host:
         yield Problem("spec.host", "is empty", "name the host of a service")
     yield from _policy(rule.traffic_policy, "spec.trafficPolicy")
-    seen: dict[str, int] = {}
+    names = ((f"spec.subsets[{index}].name", subset.name) for index, subset in enumerate(rule.subsets))
+    yield from check_distinct(names, "subset name")
+    yield from check_export_to(rule.export_to)
     for index, subset in enumerate(rule.subsets):
         path = f"spec.subsets[{index}]"
-        if not subset.name:
-            yield Problem(f"{path}.name", "is empty", "give the subset a name")
-        elif subset.name in seen:
-            yield Problem(
-                f"{path}.name",
-                f"{subset.name!r} is also the name of subsets[{seen[subset.name]}]",
-                "use each name once",
-            )
-        seen.setdefault(subset.name, index)
+        if not _SUBSET.fullmatch(subset.name):
+            yield Problem(f"{path}.name", f"{subset.name!r} is no name", "use letters, digits, '-' and '.'")
         yield from _policy(subset.traffic_policy, f"{path}.trafficPolicy")
 
 
@@ -290,14 +290,35 @@ def _policy(policy: TrafficPolicy | PortTrafficPolicy | None, path: str) -> Iter
     locality = policy.load_balancer.locality_lb_setting if policy.load_balancer else None
     if locality is not None and (locality.failover or locality.failover_priority) and policy.outlier_detection is None:
         yield Problem(
-            f"{path}.outlierDetection", "is missing, so locality failover has no signal of its own", "add outlierDetection",
-            "LocalityWithoutOutlierDetection", Severity.WARNING,
-        )  # fmt: skip
+            f"{path}.outlierDetection",
+            "is missing, so locality failover has no signal of its own",
+            "add outlierDetection",
+            "LocalityWithoutOutlierDetection",
+            Severity.WARNING,
+        )
+    yield from _outlier(policy.outlier_detection, f"{path}.outlierDetection")
+    pool = policy.connection_pool
+    if pool is not None and pool.tcp is not None and pool.tcp.connect_timeout == 0:
+        yield Problem(f"{path}.connectionPool.tcp.connectTimeout", "is 0s", "give a duration above 0s")
     if isinstance(policy, TrafficPolicy):
+        ports = (
+            (f"{path}.portLevelSettings[{at}].port.number", p.port and p.port.number)
+            for at, p in enumerate(policy.port_level_settings)
+        )
+        yield from check_distinct(ports, "port number")
         for index, level in enumerate(policy.port_level_settings):
             if level.port is None:
                 yield Problem(f"{path}.portLevelSettings[{index}].port", "is missing", "give port.number")
             yield from _policy(level, f"{path}.portLevelSettings[{index}]")
+
+
+def _outlier(detection: OutlierDetection | None, path: str) -> Iterator[Problem]:
+    """Envoy refuses durations of zero here."""
+    if detection is None:
+        return
+    for name, value in (("interval", detection.interval), ("baseEjectionTime", detection.base_ejection_time)):
+        if value == 0:
+            yield Problem(f"{path}.{name}", "is 0s", "give a duration above 0s")
 
 
 def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Problem]:
@@ -310,7 +331,9 @@ def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Prob
         keys = (hashing.http_header_name, hashing.http_cookie, hashing.use_source_ip, hashing.http_query_parameter_name)
         if sum(key is not None for key in keys) != 1:
             yield Problem(
-                f"{path}.consistentHash", "needs exactly one of header, cookie, source IP and query parameter"
+                f"{path}.consistentHash",
+                "needs exactly one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName",
+                "keep one of them",
             )
     locality = settings.locality_lb_setting
     if locality is not None:

@@ -1,9 +1,9 @@
 """YAML (and so JSON) text of one file -> plain data, a document at a time. Pure.
 
-Owns the bounds that keep a text from exhausting the process (size, depth, values after alias expansion) and the reading of
-plain scalars as Kubernetes reads them: booleans in YAML 1.1's words, but no timestamps and no base-60 numbers. Built on
-libyaml's events instead of a constructor: nothing recursive runs on unchecked depth, a key given twice is seen, and it takes
-half the time. Knows nothing of kinds.
+Owns the bounds that keep a text from exhausting the process (size, depth, values after alias expansion) and the reading
+of plain scalars as Kubernetes reads them: booleans in YAML 1.1's words, but no timestamps and no base-60 numbers. Built
+on libyaml's events instead of a constructor: nothing recursive runs on unchecked depth, a key given twice is seen, and
+it takes half the time. Knows nothing of kinds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -32,7 +33,7 @@ _WORDS: dict[str, bool | None] = {
     for word in words
 }
 _NUMBER_START = frozenset("0123456789+-.")
-_INT = re.compile(r"[-+]?(?:0x[0-9a-fA-F]{1,16}|0o?[0-7]{1,22}|0b[01]{1,64}|[1-9][0-9]{0,19})")
+_INT = re.compile(r"[-+]?(?:0x[0-9a-fA-F]{1,16}|0o?[0-7]{1,22}|0b[01]{1,64}|0|[1-9][0-9]{0,19})")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]{1,20}\.[0-9]{0,20}|\.[0-9]{1,20}|[0-9]{1,20}(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
 _SPECIAL = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 _TAG = "tag:yaml.org,2002:"
@@ -56,10 +57,10 @@ class Document:
 
 
 def split_documents(text: str) -> Iterator[Document]:
-    """The documents of a file; `---` at the start of a line always separates (YAML 1.2, 9.1.2). Directives are dropped."""
+    """The documents of a file: `---` at the start of a line always separates (YAML 1.2, 9.1.2). No directives."""
     starts = [0, *(match.start() for match in _MARK.finditer(text)), len(text)]
     line = 0
-    for start, end in zip(starts, starts[1:], strict=False):
+    for start, end in pairwise(starts):
         part = text[start:end]
         if part.strip() and not part.startswith("%"):
             yield Document(part, line)

@@ -1,6 +1,6 @@
 """The base of all models, and the field types that Istio's API is made of.
 
-Models are frozen pydantic classes with Istio's camelCase names outside and snake_case inside; unknown fields are errors.
+Models are frozen pydantic classes: Istio's camelCase names outside, snake_case inside; unknown fields are errors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def parse_duration(text: Any) -> float:
     return sum(float(amount) * _SECONDS[unit] for amount, unit in _PARTS.findall(text))
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+MAX_SECONDS = 315_576_000_000  # what a protobuf Duration holds, 10,000 years
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MAX_SECONDS)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 PercentInt = Annotated[int, Field(ge=0, le=100)]
@@ -34,7 +36,7 @@ class Model(BaseModel):
     """A frozen message of the API; unknown fields are errors."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=False
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
     )
 
 
@@ -59,12 +61,22 @@ class PercentValue(Model):
 
 
 class WorkloadSelector(Model):
-    """Selects workloads by labels; `labels` in networking kinds, `matchLabels` in the others."""
+    """Selects workloads by labels, as ServiceEntry and Sidecar spell it."""
 
     labels: dict[str, str] = {}
+
+    @property
+    def all_labels(self) -> dict[str, str]:
+        """The labels wanted, however they are spelled."""
+        return self.labels
+
+
+class PolicySelector(Model):
+    """Selects workloads by labels, as DestinationRule and the security kinds spell it."""
+
     match_labels: dict[str, str] = {}
 
     @property
     def all_labels(self) -> dict[str, str]:
-        """The labels wanted, whichever way they were spelled."""
-        return self.labels or self.match_labels
+        """The labels wanted, however they are spelled."""
+        return self.match_labels

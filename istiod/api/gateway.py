@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from federation.model.findings import Severity
 from istiod.api.fields import Model, Port
-from istiod.api.problems import Problem
+from istiod.api.problems import Problem, check_distinct
 
 
 class GatewayTLSMode(StrEnum):
@@ -19,6 +19,16 @@ class GatewayTLSMode(StrEnum):
     AUTO_PASSTHROUGH = "AUTO_PASSTHROUGH"
     ISTIO_MUTUAL = "ISTIO_MUTUAL"
     OPTIONAL_MUTUAL = "OPTIONAL_MUTUAL"
+
+
+class TLSProtocol(StrEnum):
+    """Versions of TLS."""
+
+    TLS_AUTO = "TLS_AUTO"
+    TLSV1_0 = "TLSV1_0"
+    TLSV1_1 = "TLSV1_1"
+    TLSV1_2 = "TLSV1_2"
+    TLSV1_3 = "TLSV1_3"
 
 
 class GatewayPort(Model):
@@ -54,8 +64,8 @@ class ServerTLSSettings(Model):
     subject_alt_names: tuple[str, ...] = ()
     verify_certificate_spki: tuple[str, ...] = ()
     verify_certificate_hash: tuple[str, ...] = ()
-    min_protocol_version: str = "TLS_AUTO"
-    max_protocol_version: str = "TLS_AUTO"
+    min_protocol_version: TLSProtocol = TLSProtocol.TLS_AUTO
+    max_protocol_version: TLSProtocol = TLSProtocol.TLS_AUTO
     cipher_suites: tuple[str, ...] = ()
 
 
@@ -84,16 +94,10 @@ def validate(gateway: Gateway) -> Iterator[Problem]:
     """Istio's rules for Gateway beyond types."""
     if not gateway.servers:
         yield Problem("spec.servers", "is empty", "list at least one server")
-    names: dict[str, int] = {}
+    names = ((f"spec.servers[{index}].port.name", server.port.name) for index, server in enumerate(gateway.servers))
+    yield from check_distinct(names, "port name")
     for index, server in enumerate(gateway.servers):
-        path = f"spec.servers[{index}]"
-        yield from _server(server, path)
-        name = server.port.name
-        if name and name in names:
-            yield Problem(
-                f"{path}.port.name", f"{name!r} is also the name of servers[{names[name]}]", "use each name once"
-            )
-        names.setdefault(name, index)
+        yield from _server(server, f"spec.servers[{index}]")
 
 
 def _server(server: Server, path: str) -> Iterator[Problem]:

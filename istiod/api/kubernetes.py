@@ -5,14 +5,16 @@ Only the fields that are read; everything else is Kubernetes' business and ignor
 
 from __future__ import annotations
 
-from istiod.api.fields import LenientModel
+from pydantic import Field
+
+from istiod.api.fields import LenientModel, Port
 
 
 class ServicePort(LenientModel):
     """A port of a Service; `target_port` is a number or the name of a container port."""
 
     name: str = ""
-    port: int
+    port: Port
     target_port: int | str | None = None
     protocol: str = "TCP"
     app_protocol: str | None = None
@@ -23,19 +25,13 @@ class ServiceSpec(LenientModel):
 
     ports: tuple[ServicePort, ...] = ()
     selector: dict[str, str] = {}
-    cluster_ip: str = ""
-    cluster_ips: tuple[str, ...] = ()
+    cluster_ip: str = Field(default="", alias="clusterIP")
+    cluster_ips: tuple[str, ...] = Field(default=(), alias="clusterIPs")
     type: str = "ClusterIP"
     external_name: str = ""
-    external_ips: tuple[str, ...] = ()
+    external_ips: tuple[str, ...] = Field(default=(), alias="externalIPs")
     publish_not_ready_addresses: bool = False
     traffic_distribution: str | None = None
-
-    def __init__(self, **data: object) -> None:
-        for ours, theirs in (("clusterIp", "clusterIP"), ("clusterIps", "clusterIPs"), ("externalIps", "externalIPs")):
-            if theirs in data:
-                data[ours] = data.pop(theirs)
-        super().__init__(**data)
 
 
 class EndpointConditions(LenientModel):
@@ -69,7 +65,7 @@ class EndpointPort(LenientModel):
     """A port of all endpoints of a slice."""
 
     name: str = ""
-    port: int | None = None
+    port: Port | None = None
     protocol: str = "TCP"
     app_protocol: str | None = None
 
@@ -86,7 +82,7 @@ class ContainerPort(LenientModel):
     """A named port of a container."""
 
     name: str = ""
-    container_port: int
+    container_port: Port
 
 
 class Container(LenientModel):
@@ -115,15 +111,9 @@ class PodIP(LenientModel):
 class PodStatus(LenientModel):
     """core/v1 PodStatus."""
 
-    pod_ip: str = ""
-    pod_ips: tuple[PodIP, ...] = ()
+    pod_ip: str = Field(default="", alias="podIP")
+    pod_ips: tuple[PodIP, ...] = Field(default=(), alias="podIPs")
     phase: str = ""
-
-    def __init__(self, **data: object) -> None:
-        for ours, theirs in (("podIp", "podIP"), ("podIps", "podIPs")):
-            if theirs in data:
-                data[ours] = data.pop(theirs)
-        super().__init__(**data)
 
 
 class Pod(LenientModel):

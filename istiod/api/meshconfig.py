@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from ipaddress import ip_network
 from typing import Any
 
 from pydantic import Field
 
 from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive
 from istiod.api.fields import Duration, Model, Port
-from istiod.api.problems import Problem
+from istiod.api.problems import Problem, is_network
 from istiod.api.sidecar import OutboundMode
 from istiod.api.virtualservice import HTTPRetry
 
@@ -178,8 +177,9 @@ class MeshConfig(Model):
 
 
 _NOT_FOLLOWED = (
-    "extension_providers", "default_providers", "enable_tracing", "ca_certificates", "certificates", "ca", "discovery_selectors",
-    "mesh_mtls", "tls_defaults", "enable_envoy_access_log_service", "default_traffic_policy", "ingress_selector",
+    "extension_providers", "default_providers", "enable_tracing", "ca_certificates", "certificates", "ca",
+    "discovery_selectors", "mesh_mtls", "tls_defaults", "enable_envoy_access_log_service", "default_traffic_policy",
+    "ingress_selector",
 )  # fmt: skip
 
 
@@ -225,17 +225,9 @@ def validate_networks(mesh: MeshNetworks) -> Iterator[Problem]:
             path = f"networks.{name}.endpoints[{index}]"
             if (endpoints.from_cidr is None) == (endpoints.from_registry is None):
                 yield Problem(path, "needs exactly one of fromCidr and fromRegistry", "keep one of them")
-            elif endpoints.from_cidr is not None and not _is_cidr(endpoints.from_cidr):
+            elif endpoints.from_cidr is not None and not is_network(endpoints.from_cidr):
                 yield Problem(f"{path}.fromCidr", f"{endpoints.from_cidr!r} is no CIDR", "write 10.0.0.0/8")
         for index, gateway in enumerate(network.gateways):
             if (gateway.address is None) == (gateway.registry_service_name is None):
                 path = f"networks.{name}.gateways[{index}]"
                 yield Problem(path, "needs exactly one of address and registryServiceName", "keep one of them")
-
-
-def _is_cidr(text: str) -> bool:
-    try:
-        ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True

@@ -49,7 +49,7 @@ class Object(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A security object that could not be read: what it selects (all, if not even that was readable) must fail closed."""
+    """A security object that could not be used: what it selects (all, if that was unreadable) must fail closed."""
 
     kind: str
     meta: Meta

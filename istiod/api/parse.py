@@ -1,7 +1,8 @@
 """Text that people wrote -> objects and findings. One parser for files, the command line and (later) the webhook.
 
-Pure. Every error of an object is reported at once with its field path as Istio spells it; one wrong object costs that object
-alone. An invalid traffic object is absent; an invalid security object becomes `Invalid`, so that what it selects fails closed.
+Pure. Every error of an object is reported at once with its field path as Istio spells it; one wrong object costs that
+object alone. An invalid traffic object is absent; an invalid security object becomes `Invalid`, so that what it selects
+fails closed.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ def _typed(
 
 
 def _selector(fields: Any) -> Labels:
-    """The labels that a broken policy selects; none (so all workloads of its namespace) unless they are beyond doubt."""
+    """The labels that a broken policy selects; none (so its whole namespace) unless they are beyond doubt."""
     selector = fields.get("selector") if isinstance(fields, Mapping) else None
     labels = selector.get("matchLabels") if isinstance(selector, Mapping) and len(selector) == 1 else None
     if not isinstance(labels, Mapping) or not all(isinstance(value, str) for value in labels.values()):
@@ -209,7 +210,7 @@ def _not_yaml(wrong: NotYaml, document: Document, source: str) -> Finding:
 
 
 def _unbuilt(kind: str, group: str, name: str) -> Finding:
-    """What is said of an object that nothing follows: loud for security, a warning for Istio's, a note for all others."""
+    """What is said of an object that nothing follows: an error for security, a note for others' kinds."""
     if UNBUILT.get(kind) == group == "security.istio.io":
         severity, message, fix = Severity.ERROR, "is not enforced by this version", "do not rely on it"
     elif group.endswith("istio.io") or group == "gateway.networking.k8s.io":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 
-from istiod.api.fields import Model, WorkloadSelector
+from istiod.api.fields import Model, PolicySelector
 from istiod.api.problems import Problem
 
 
@@ -27,7 +27,7 @@ class MutualTLS(Model):
 class PeerAuthentication(Model):
     """security.istio.io PeerAuthentication. `port_level_mtls` is keyed by the workload's port."""
 
-    selector: WorkloadSelector | None = None
+    selector: PolicySelector | None = None
     mtls: MutualTLS | None = None
     port_level_mtls: dict[int, MutualTLS] = {}
 

@@ -1,8 +1,11 @@
-"""What a rule of a kind has to say about one field; becomes a Finding once the object is known."""
+"""What a rule of a kind has to say about one field (a Finding once the object is known), and rules of several kinds."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from federation.model.findings import Severity
 
@@ -16,3 +19,36 @@ class Problem:
     fix: str = ""
     code: str = "InvalidValue"
     severity: Severity = Severity.ERROR
+
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def is_network(text: str) -> bool:
+    """Whether a text is an IP address or a CIDR."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def check_export_to(export_to: tuple[str, ...]) -> Iterator[Problem]:
+    """`exportTo` is made of ".", "*", "~" and names of namespaces."""
+    for index, name in enumerate(export_to):
+        if name not in (".", "*", "~") and not _NAMESPACE.fullmatch(name):
+            yield Problem(
+                f"spec.exportTo[{index}]", f"{name[:80]!r} is no namespace", "use '.', '*', '~' or a namespace"
+            )
+
+
+def check_distinct(values: Iterable[tuple[str, object]], what: str) -> Iterator[Problem]:
+    """No value stands at two paths; `what` names the value (`port number`). Empty values are not compared."""
+    seen: dict[object, str] = {}
+    for path, value in values:
+        if value in ("", 0, None):
+            continue
+        if value in seen:
+            message = f"{value!r} is also the {what} at {seen[value]}"
+            yield Problem(path, message, f"use each {what} once", "DuplicatePort" if "port" in what else "InvalidValue")
+        seen.setdefault(value, path)

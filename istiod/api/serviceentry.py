@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from federation.model.findings import Severity
 from istiod.api.fields import Model, Port, WorkloadSelector
-from istiod.api.problems import Problem
+from istiod.api.problems import Problem, check_distinct, check_export_to, is_network
 from istiod.api.workloadentry import WorkloadEntry, validate_entry
 
 
@@ -56,9 +56,8 @@ def validate(entry: ServiceEntry) -> Iterator[Problem]:
     """Istio's rules for ServiceEntry beyond types."""
     yield from _hosts(entry)
     yield from _ports(entry)
-    for index, address in enumerate(entry.addresses):
-        if not _is_address(address):
-            yield Problem(f"spec.addresses[{index}]", f"{address!r} is neither an IP address nor a CIDR")
+    yield from _addresses(entry)
+    yield from check_export_to(entry.export_to)
     if entry.endpoints and entry.workload_selector is not None:
         yield Problem("spec.endpoints", "are given together with workloadSelector", "keep one of them")
     yield from _endpoints(entry)
@@ -78,30 +77,25 @@ def _hosts(entry: ServiceEntry) -> Iterator[Problem]:
             yield Problem(f"spec.hosts[{index}]", f"{host!r} cannot be looked up in DNS", "list endpoints or use NONE")
 
 
+def _addresses(entry: ServiceEntry) -> Iterator[Problem]:
+    for index, address in enumerate(entry.addresses):
+        path = f"spec.addresses[{index}]"
+        if not is_network(address):
+            yield Problem(path, f"{address!r} is neither an IP address nor a CIDR", "write 10.0.0.1 or 10.0.0.0/8")
+        elif "/" in address and entry.resolution not in (Resolution.NONE, Resolution.STATIC):
+            yield Problem(path, f"{address!r} is a CIDR, with resolution {entry.resolution}", "use NONE or STATIC")
+
+
 def _ports(entry: ServiceEntry) -> Iterator[Problem]:
     if not entry.ports:
         yield Problem("spec.ports", "is empty", "list the ports that clients dial", severity=Severity.WARNING)
-    numbers: dict[int, int] = {}
-    names: dict[str, int] = {}
-    for index, port in enumerate(entry.ports):
-        if port.number in numbers:
-            at = f"spec.ports[{index}].number"
-            yield Problem(
-                at,
-                f"{port.number} is also the number of ports[{numbers[port.number]}]",
-                "use each number once",
-                "DuplicatePort",
-            )
-        if port.name and port.name in names:
-            at = f"spec.ports[{index}].name"
-            yield Problem(
-                at,
-                f"{port.name!r} is also the name of ports[{names[port.name]}]",
-                "use each name once",
-                "DuplicatePort",
-            )
-        numbers.setdefault(port.number, index)
-        names.setdefault(port.name, index)
+    paths = [f"spec.ports[{index}]" for index in range(len(entry.ports))]
+    yield from check_distinct(
+        ((f"{path}.number", p.number) for path, p in zip(paths, entry.ports, strict=True)), "port number"
+    )
+    yield from check_distinct(
+        ((f"{path}.name", p.name) for path, p in zip(paths, entry.ports, strict=True)), "port name"
+    )
 
 
 def _endpoints(entry: ServiceEntry) -> Iterator[Problem]:
@@ -109,6 +103,8 @@ def _endpoints(entry: ServiceEntry) -> Iterator[Problem]:
         yield Problem("spec.endpoints", "is empty with resolution STATIC", "list endpoints", severity=Severity.WARNING)
     if entry.resolution is Resolution.NONE and entry.endpoints:
         yield Problem("spec.endpoints", "are given with resolution NONE", "use STATIC or DNS")
+    if entry.resolution is Resolution.DNS_ROUND_ROBIN and len(entry.endpoints) > 1:
+        yield Problem("spec.endpoints", "are several with resolution DNS_ROUND_ROBIN", "keep one, or use DNS")
     for index, endpoint in enumerate(entry.endpoints):
         path = f"spec.endpoints[{index}]"
         yield from validate_entry(endpoint, path)
@@ -124,14 +120,6 @@ def _is_static(address: str) -> bool:
         return True
     try:
         ip_address(address)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_address(address: str) -> bool:
-    try:
-        ip_network(address, strict=False)
     except ValueError:
         return False
     return True

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from istiod.api.destinationrule import ConnectionPoolSettings
-from istiod.api.fields import Model, WorkloadSelector
+from istiod.api.fields import Model, Port, WorkloadSelector
 from istiod.api.gateway import ServerTLSSettings
-from istiod.api.problems import Problem
+from istiod.api.problems import Problem, check_distinct
 from istiod.api.virtualservice import Destination
 
 
 class SidecarPort(Model):
     """A port; number 0 with a unix socket bind."""
 
-    number: int = 0
+    number: Annotated[int, Field(ge=0, le=65535)] = 0
     protocol: str = ""
     name: str = ""
-    target_port: int | None = None
+    target_port: Port | None = None
 
 
 class CaptureMode(StrEnum):
@@ -73,6 +77,9 @@ class Sidecar(Model):
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
 
 
+_ENDPOINT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0|\[::1?\]):\d{1,5}|unix://.+")
+
+
 def validate(sidecar: Sidecar) -> Iterator[Problem]:
     """Istio's rules for Sidecar beyond types."""
     catch_all = [index for index, listener in enumerate(sidecar.egress) if listener.port is None]
@@ -80,11 +87,37 @@ def validate(sidecar: Sidecar) -> Iterator[Problem]:
         yield Problem(
             f"spec.egress[{catch_all[0]}]", "has no port but is not the last", "list the one without a port last, once"
         )
+    yield from check_distinct(_ports("egress", sidecar.egress), "port number")
+    yield from check_distinct(_ports("ingress", sidecar.ingress), "port number")
     for index, listener in enumerate(sidecar.egress):
+        if not listener.hosts:
+            yield Problem(f"spec.egress[{index}].hosts", "is empty", "list namespace/host, or ~/* for nothing")
         for number, host in enumerate(listener.hosts):
             namespace, slash, name = host.partition("/")
             if not slash or not namespace or not name:
-                yield Problem(f"spec.egress[{index}].hosts[{number}]", f"{host!r} has not the form namespace/host")
+                yield Problem(
+                    f"spec.egress[{index}].hosts[{number}]",
+                    f"{host!r} has not the form namespace/host",
+                    "write ns/host",
+                )
     for index, ingress in enumerate(sidecar.ingress):
         if not ingress.port.number:
             yield Problem(f"spec.ingress[{index}].port.number", "is missing", "give the port that clients dial")
+        if ingress.default_endpoint and not _ENDPOINT.fullmatch(ingress.default_endpoint):
+            yield Problem(
+                f"spec.ingress[{index}].defaultEndpoint",
+                f"{ingress.default_endpoint[:80]!r} is no endpoint of the workload",
+                "write 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT or unix:///PATH",
+            )
+
+
+def _ports(
+    side: str, listeners: Sequence[IstioEgressListener | IstioIngressListener]
+) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    for index, listener in enumerate(listeners):
+        yield f"spec.{side}[{index}].port.number", _place(listener)
+
+
+def _place(listener: IstioEgressListener | IstioIngressListener) -> tuple[int, str] | None:
+    port = listener.port
+    return (port.number, listener.bind) if port is not None and port.number else None

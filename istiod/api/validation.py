@@ -37,7 +37,7 @@ def validate_model(model: type[M], fields: Any, root: str) -> tuple[M | None, li
 
 
 def _without(data: Any, location: tuple[int | str, ...]) -> Any:
-    """`data` without the null at `location`; the same where the location is no key of it (a list item, a union's branch)."""
+    """`data` without the null at `location`; the same where that is no key of a mapping."""
     if not location:
         return data
     here, rest = location[0], location[1:]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-
-from pydantic import Field
+from collections.abc import Iterator, Sequence
 
 from federation.model.findings import Severity
-from istiod.api.fields import Duration, Model, PercentValue, Port, StringMatch
-from istiod.api.problems import Problem
+from federation.model.names import host_matches
+from istiod.api.fields import Count, Duration, Model, PercentInt, PercentValue, Port, StringMatch
+from istiod.api.problems import Problem, check_export_to, is_network
+from istiod.api.regex import regex_problem
 
 
 class PortSelector(Model):
@@ -64,7 +63,7 @@ class HTTPRouteDestination(Model):
     """A destination with its weight."""
 
     destination: Destination
-    weight: int = Field(default=0, ge=0)
+    weight: Count = 0
     headers: Headers | None = None
 
 
@@ -118,7 +117,7 @@ class Delegate(Model):
 class HTTPRetry(Model):
     """Retries of a route."""
 
-    attempts: int = 0
+    attempts: Count = 0
     per_try_timeout: Duration | None = None
     retry_on: str = ""
     retry_remote_localities: bool | None = None
@@ -129,7 +128,7 @@ class HTTPRetry(Model):
 class Delay(Model):
     """An injected delay."""
 
-    percent: int = 0
+    percent: PercentInt = 0
     fixed_delay: Duration | None = None
     exponential_delay: Duration | None = None
     percentage: PercentValue | None = None
@@ -142,7 +141,7 @@ class Abort(Model):
     grpc_status: str | None = None
     http2_error: str | None = None
     percentage: PercentValue | None = None
-    percent: int = 0
+    percent: PercentInt = 0
 
 
 class HTTPFaultInjection(Model):
@@ -187,7 +186,7 @@ class HTTPRoute(Model):
     fault: HTTPFaultInjection | None = None
     mirror: Destination | None = None
     mirrors: tuple[HTTPMirrorPolicy, ...] = ()
-    mirror_percent: int | None = None
+    mirror_percent: PercentInt | None = None
     mirror_percentage: PercentValue | None = None
     cors_policy: CorsPolicy | None = None
     headers: Headers | None = None
@@ -197,7 +196,7 @@ class RouteDestination(Model):
     """A destination of TCP or TLS with its weight."""
 
     destination: Destination
-    weight: int = Field(default=0, ge=0)
+    weight: Count = 0
 
 
 class L4MatchAttributes(Model):
@@ -254,16 +253,17 @@ def validate(service: VirtualService) -> Iterator[Problem]:
         yield Problem("spec", "has no http, tls or tcp route", "add one")
     for index, route in enumerate(service.http):
         yield from _http(route, f"spec.http[{index}]", delegated=not service.hosts)
-    for kind, routes in (("tls", service.tls), ("tcp", service.tcp)):
-        for index, other in enumerate(routes):
-            path = f"spec.{kind}[{index}]"
-            if not other.route:
-                yield Problem(f"{path}.route", "is empty", "name a destination")
-            yield from _destinations(other.route, path)
     for index, tls in enumerate(service.tls):
+        yield from _layer4(tls.route, f"spec.tls[{index}]")
+        if not tls.match:
+            yield Problem(f"spec.tls[{index}].match", "is empty", "name at least one SNI host")
         for number, match in enumerate(tls.match):
-            if not match.sni_hosts:
-                yield Problem(f"spec.tls[{index}].match[{number}].sniHosts", "is empty", "name at least one SNI host")
+            yield from _tls_match(service, match, f"spec.tls[{index}].match[{number}]")
+    for index, tcp in enumerate(service.tcp):
+        yield from _layer4(tcp.route, f"spec.tcp[{index}]")
+        for number, tcp_match in enumerate(tcp.match):
+            yield from _subnets(tcp_match.destination_subnets, f"spec.tcp[{index}].match[{number}].destinationSubnets")
+    yield from check_export_to(service.export_to)
 
 
 def _hosts(service: VirtualService) -> Iterator[Problem]:
@@ -272,8 +272,8 @@ def _hosts(service: VirtualService) -> Iterator[Problem]:
         path = f"spec.hosts[{index}]"
         if not host or "*" in host[1:] or "/" in host:
             yield Problem(path, f"{host!r} is no host", "use a DNS name, *.suffix, or *")
-        if host == "*" and not [gateway for gateway in service.gateways if gateway != "mesh"]:
-            yield Problem(path, "'*' needs a gateway", "name a gateway, or a host")
+        if host == "*" and (not service.gateways or "mesh" in service.gateways):
+            yield Problem(path, "'*' would take all traffic of sidecars", "name a gateway other than mesh, or a host")
         if host in seen:
             yield Problem(path, f"{host!r} is listed twice", "list each host once")
         seen.add(host)
@@ -302,9 +302,32 @@ def _http(route: HTTPRoute, path: str, delegated: bool) -> Iterator[Problem]:
     yield from _http_values(route, path)
 
 
-def _destinations(
-    routes: tuple[HTTPRouteDestination, ...] | tuple[RouteDestination, ...], path: str
-) -> Iterator[Problem]:
+def _layer4(routes: Sequence[RouteDestination], path: str) -> Iterator[Problem]:
+    if not routes:
+        yield Problem(f"{path}.route", "is empty", "name a destination")
+    yield from _destinations(routes, path)
+
+
+def _tls_match(service: VirtualService, match: TLSMatchAttributes, path: str) -> Iterator[Problem]:
+    if not match.sni_hosts:
+        yield Problem(f"{path}.sniHosts", "is empty", "name at least one SNI host")
+    for index, name in enumerate(match.sni_hosts):
+        if "*" in name[1:]:
+            yield Problem(f"{path}.sniHosts[{index}]", f"{name!r} is no host", "use a DNS name, or *.suffix")
+        elif not any(host_matches(host, name) for host in service.hosts):
+            yield Problem(
+                f"{path}.sniHosts[{index}]", f"{name!r} is none of the hosts", "list it in spec.hosts as well"
+            )
+    yield from _subnets(match.destination_subnets, f"{path}.destinationSubnets")
+
+
+def _subnets(subnets: tuple[str, ...], path: str) -> Iterator[Problem]:
+    for index, subnet in enumerate(subnets):
+        if not is_network(subnet):
+            yield Problem(f"{path}[{index}]", f"{subnet!r} is neither an IP address nor a CIDR", "write 10.0.0.0/8")
+
+
+def _destinations(routes: Sequence[HTTPRouteDestination | RouteDestination], path: str) -> Iterator[Problem]:
     for index, destination in enumerate(routes):
         if not destination.destination.host:
             yield Problem(f"{path}.route[{index}].destination.host", "is empty", "name a service")
@@ -317,6 +340,7 @@ def _matches(route: HTTPRoute, path: str) -> Iterator[Problem]:
         at = f"{path}.match[{index}]"
         conditions = {"uri": match.uri, "scheme": match.scheme, "method": match.method, "authority": match.authority}
         conditions |= {f"headers[{name}]": value for name, value in match.headers.items()}
+        conditions |= {f"withoutHeaders[{name}]": value for name, value in match.without_headers.items()}
         conditions |= {f"queryParams[{name}]": value for name, value in match.query_params.items()}
         for name, condition in conditions.items():
             if condition is not None:
@@ -327,29 +351,37 @@ def _string_match(match: StringMatch, path: str) -> Iterator[Problem]:
     if sum(value is not None for value in (match.exact, match.prefix, match.regex)) > 1:
         yield Problem(path, "has more than one of exact, prefix and regex", "keep one of them")
     if match.regex:
-        try:
-            re.compile(match.regex)
-        except re.error as wrong:
-            yield Problem(f"{path}.regex", f"{match.regex!r} is no regular expression: {wrong}")
+        wrong = regex_problem(match.regex)
+        if wrong:
+            yield Problem(
+                f"{path}.regex", f"{match.regex[:80]!r} is no regular expression of RE2: {wrong}", "change it"
+            )
 
 
 def _http_values(route: HTTPRoute, path: str) -> Iterator[Problem]:
-    if route.retries is not None and route.retries.attempts < 0:
-        yield Problem(f"{path}.retries.attempts", f"is {route.retries.attempts}", "use 0 or more")
     if route.redirect is not None and route.redirect.redirect_code not in (0, 301, 302, 303, 307, 308):
         yield Problem(
             f"{path}.redirect.redirectCode", f"is {route.redirect.redirect_code}", "use 301, 302, 303, 307 or 308"
         )
-    if route.direct_response is not None and not 100 <= route.direct_response.status <= 599:
+    if route.rewrite is not None and route.rewrite.uri_regex_rewrite is not None:
+        wrong = regex_problem(route.rewrite.uri_regex_rewrite.match)
+        if wrong:
+            yield Problem(
+                f"{path}.rewrite.uriRegexRewrite.match", f"is no regular expression of RE2: {wrong}", "change it"
+            )
+    for index, origin in enumerate(route.cors_policy.allow_origins if route.cors_policy else ()):
+        yield from _string_match(origin, f"{path}.corsPolicy.allowOrigins[{index}]")
+    if route.direct_response is not None and not 200 <= route.direct_response.status <= 599:
         yield Problem(f"{path}.directResponse.status", f"is {route.direct_response.status}", "use 200 to 599")
+    delay = route.fault.delay if route.fault else None
+    if delay is not None and not delay.fixed_delay and not delay.exponential_delay:
+        yield Problem(f"{path}.fault.delay.fixedDelay", "is missing", "give a duration above 0s")
     abort = route.fault.abort if route.fault else None
+    if abort is not None and abort.http_status is None and abort.grpc_status is None and abort.http2_error is None:
+        yield Problem(f"{path}.fault.abort.httpStatus", "is missing", "give httpStatus or grpcStatus")
     if abort is not None and abort.http_status is not None and not 200 <= abort.http_status <= 599:
         yield Problem(f"{path}.fault.abort.httpStatus", f"is {abort.http_status}", "use 200 to 599")
-    if route.timeout is not None and route.retries is not None and route.retries.per_try_timeout:
-        if 0 < route.timeout < route.retries.per_try_timeout:
-            yield Problem(
-                f"{path}.retries.perTryTimeout",
-                "is longer than the route's timeout",
-                "shorten it",
-                severity=Severity.WARNING,
-            )
+    per_try = route.retries.per_try_timeout if route.retries else None
+    if per_try and route.timeout and route.timeout < per_try:
+        at = f"{path}.retries.perTryTimeout"
+        yield Problem(at, "is longer than the route's timeout", "shorten it", severity=Severity.WARNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from istiod.api.fields import Model, Port
+from istiod.api.fields import Count, Model, Port
 from istiod.api.problems import Problem
 
 
@@ -16,7 +16,7 @@ class WorkloadEntry(Model):
     labels: dict[str, str] = {}
     network: str = ""
     locality: str = ""
-    weight: int | None = None
+    weight: Count | None = None
     service_account: str = ""
 
 
@@ -67,11 +67,11 @@ class ExecHealthCheckConfig(Model):
 class ReadinessProbe(Model):
     """How a workload of a group is probed."""
 
-    initial_delay_seconds: int = 0
-    timeout_seconds: int = 0
-    period_seconds: int = 0
-    success_threshold: int = 0
-    failure_threshold: int = 0
+    initial_delay_seconds: Count = 0
+    timeout_seconds: Count = 0
+    period_seconds: Count = 0
+    success_threshold: Count = 0
+    failure_threshold: Count = 0
     http_get: HTTPHealthCheckConfig | None = None
     tcp_socket: TCPHealthCheckConfig | None = None
     exec: ExecHealthCheckConfig | None = None
@@ -87,10 +87,8 @@ class WorkloadGroup(Model):
 
 
 def validate_entry(entry: WorkloadEntry, path: str = "spec") -> Iterator[Problem]:
-    """Rules beyond types: an address, or a network whose gateways stand in; no negative weight."""
+    """Rules beyond types: an address, or a network whose gateways stand in."""
     if not entry.address and not entry.network:
         yield Problem(f"{path}.address", "is empty", "give an address, or a network that a gateway leads to")
-    if entry.weight is not None and entry.weight < 0:
-        yield Problem(f"{path}.weight", f"is {entry.weight}", "use 0 or more")
     if entry.address.startswith("unix://") and entry.ports:
         yield Problem(f"{path}.ports", "are given with a unix:// address", "remove them")

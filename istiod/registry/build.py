@@ -18,7 +18,7 @@ from istiod.api.kinds import Kind
 from istiod.api.meshconfig import MeshConfig, MeshNetworks, ServiceSettings
 from istiod.events import MESH_KEY
 from istiod.registry.addresses import allocate
-from istiod.registry.conflicts import shared_vips
+from istiod.registry.conflicts import no_vip, shared_vips
 from istiod.registry.contribution import Contribution, Place
 from istiod.registry.merge import Merged, merge
 from istiod.registry.networks import mesh_gateways, network_rules
@@ -32,7 +32,7 @@ NO_ALLOCATION_LABEL = "networking.istio.io/enable-autoallocate-ip"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registry:
-    """Services, oldest first, and their endpoints; `local` are those that this cluster declares itself, before merging."""
+    """Services, oldest first, and their endpoints; `local` are those that this cluster declares, before merging."""
 
     services: Mapping[ServiceKey, Service] = field(default_factory=dict)
     endpoints: Mapping[ServiceKey, tuple[Endpoint, ...]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class RegistryBuilder:
         return self._last
 
     def _start(self, mesh: MeshConfig, table: Lookup) -> set[ServiceKey]:
-        """Compute everything anew if settings changed that every service depends on; returns the services in question."""
+        """Start over if settings changed that every service depends on; returns the services in question."""
         networks: MeshNetworks | None = table(Kind.MESH_NETWORKS).get(MESH_KEY)
         system = table(Kind.NAMESPACE).get(NamespacedName("", mesh.root_namespace))
         network = (system.meta.labels.get(NETWORK_LABEL) if system is not None else None) or self._place.network
@@ -120,7 +120,9 @@ class RegistryBuilder:
         endpoints, local = last.endpoints, dict(last.local)
         if services is not last.services:
             endpoints = {key: moved[key] if key in moved else last.endpoints[key] for key in services}
-            self._vip_findings = shared_vips(services.values())
+            self._vip_findings = shared_vips(services.values()) + no_vip(
+                [s for s in services.values() if needs_address(s)]
+            )
         elif moved:
             endpoints = {**last.endpoints, **moved}
         for key in touched:
@@ -156,7 +158,7 @@ class RegistryBuilder:
 
     def _finished(self, service: Service) -> Service:
         """A merged service with what only this cluster can say: a virtual address, and whether it stays local."""
-        if needs_address(service):
+        if needs_address(service) and service.host in self.ledger:
             service = replace(service, vips=(self.ledger[service.host],))
         return replace(service, cluster_local=True) if self._stays_local(service.host) else service
 
@@ -188,7 +190,7 @@ def age_order(service: Service) -> tuple[str, str, str]:
 
 
 def cluster_local_hosts(settings: Iterable[ServiceSettings], domain: str) -> dict[str, bool]:
-    """Host patterns and whether their services stay inside each cluster; Istio's defaults first, the user's word last."""
+    """Host patterns and whether their services stay inside each cluster: Istio's defaults, then the user's word."""
     hosts = {f"*.kube-system.svc.{domain}": True, f"kubernetes.default.svc.{domain}": True}
     for said in settings:
         local = said.settings.get("clusterLocal")
@@ -198,10 +200,10 @@ def cluster_local_hosts(settings: Iterable[ServiceSettings], domain: str) -> dic
 
 
 def needs_address(service: Service) -> bool:
-    """Whether a service gets a virtual address of our own, because clients find it by name and it has none that they can dial.
+    """Whether a service gets a virtual address of our own: clients find it by name, and it has none that they can dial.
 
-    That is so for services that exist only in other clusters, and for ServiceEntries inside the mesh that give no address.
-    Hosts outside the mesh keep the addresses that DNS gives them.
+    That is so for services that exist only in other clusters, and for ServiceEntries inside the mesh that give no
+    address. Hosts outside the mesh keep the addresses that DNS gives them.
     """
     if service.vips or service.headless or service.host.startswith("*"):
         return False

@@ -1,4 +1,4 @@
-"""What services of one mesh must not share: an address and port between two hosts. Pure."""
+"""What is wrong with the addresses of services when all of them are looked at together. Pure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ def shared_vips(services: Iterable[Service]) -> list[Finding]:
                 if known is not service and known.key.host != service.key.host and vip not in _ANY:
                     findings.append(_shared(service, known, vip, port.number))
     return findings
+
+
+def no_vip(services: Iterable[Service]) -> list[Finding]:
+    """A finding for each service that the automatic virtual addresses did not suffice for."""
+    return [
+        Finding(
+            Severity.ERROR,
+            "NoAddress",
+            f"Service {service.namespace}/{service.name}",
+            "addresses",
+            f"{service.host} has no address, and all automatic ones are in use",
+            "give it an address",
+        )
+        for service in services
+    ]
 
 
 def _shared(service: Service, known: Service, vip: str, port: int) -> Finding:

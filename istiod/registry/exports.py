@@ -1,8 +1,8 @@
 """Which of its own services a cluster lets others use, and whom. Pure.
 
 A service is exported by a ServiceExport of its namespace and name (Multi-Cluster Services API), or by the label
-`isthmus.io/export` on the Service or ServiceEntry. The annotation `isthmus.io/consumers` on either limits it to the clusters
-listed there.
+`isthmus.io/export` on the Service or ServiceEntry. The annotation `isthmus.io/consumers` on either limits it to the
+clusters listed there.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def convert_service(
 ) -> Contribution:
     """A service and its endpoints.
 
-    `workloads` are WorkloadEntries that its selector matches, with the ports that they name themselves. `pod_of` finds the pod
-    of a slice's endpoint and address, `node_labels` the labels of a node.
+    `workloads` are WorkloadEntries that its selector matches, with the ports that they name themselves. `pod_of` finds
+    the pod of a slice's endpoint and address, `node_labels` the labels of a node.
     """
     spec, meta = service.spec, service.meta
     ports, findings = _ports(service)

@@ -66,7 +66,7 @@ def _entries(networks: api.MeshNetworks | None) -> Iterable[tuple[str, int, api.
 def mesh_gateways(
     networks: api.MeshNetworks | None, external_addresses: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[NetworkGateway], list[Finding]]:
-    """The gateways that MeshNetworks names. `external_addresses` are the addresses of services by host, seen from outside."""
+    """The gateways that MeshNetworks names. `external_addresses` are those of services by host, seen from outside."""
     gateways: list[NetworkGateway] = []
     findings: list[Finding] = []
     for name, network in networks.networks.items() if networks else ():

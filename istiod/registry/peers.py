@@ -23,7 +23,7 @@ def convert_export(
 
 
 def _reachable(service: Service) -> Service:
-    """A headless service elsewhere has no addresses that a client here could dial itself: it is balanced like others."""
+    """A headless service elsewhere has no addresses that clients here could dial: it is balanced like others."""
     if service.resolution is not Resolution.PASSTHROUGH or service.external:
         return service
     return replace(service, resolution=Resolution.ENDPOINTS, headless=False)

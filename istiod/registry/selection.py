@@ -39,7 +39,8 @@ class WorkloadIndex:
 
     def select(self, namespace: str, selector: Mapping[str, str]) -> list[Ref]:
         """The workloads of a namespace that carry all pairs, in a fixed order; an empty selector selects none."""
-        lists = [self._pairs.get((namespace, key, value), frozenset()) for key, value in selector.items()]
+        nobody: set[Ref] = set()
+        lists = [self._pairs.get((namespace, key, value), nobody) for key, value in selector.items()]
         if not lists:
             return []
         return sorted(ref for ref in min(lists, key=len) if self._labels[ref].selected_by(selector))

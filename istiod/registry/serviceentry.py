@@ -72,8 +72,8 @@ def _port(port: api.ServicePort) -> ServicePort:
 def _served(endpoint: Endpoint, said: dict[str, int], ports: Iterable[ServicePort]) -> Endpoint:
     numbers = tuple((port.name, said.get(port.name) or port.target_port) for port in ports)
     return Endpoint(
-        endpoint.address, numbers, endpoint.labels, endpoint.locality, endpoint.network, endpoint.cluster, endpoint.namespace,
-        endpoint.workload, endpoint.identity, endpoint.weight, endpoint.health, endpoint.mtls,
+        endpoint.address, numbers, endpoint.labels, endpoint.locality, endpoint.network, endpoint.cluster,
+        endpoint.namespace, endpoint.workload, endpoint.identity, endpoint.weight, endpoint.health, endpoint.mtls,
     )  # fmt: skip
 
 

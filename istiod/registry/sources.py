@@ -1,7 +1,8 @@
 """What each object of the tables contributes, computed again only for objects that a change can reach.
 
-Private state of the registry's builder. Owns which object depends on which: a slice on its Service, a pod on the Services and
-ServiceEntries that hold or select it, a node on its pods. Contributions depend on the tables alone, never on their history.
+Private state of the registry's builder. Owns which object depends on which: a slice on its Service, a pod on the Services
+and ServiceEntries that hold or select it, a node on its pods. Contributions depend on the tables alone, never on their
+history.
 """
 
 from __future__ import annotations
@@ -91,9 +92,10 @@ class Sources:
                 self._pods_at[address].discard(key)
             for address in _addresses(now):
                 self._pods_at[address].add(key)
-            for held in (key, *_addresses(was), *_addresses(now)):
+            touched: list[Held] = [key, *_addresses(was), *_addresses(now)]
+            for held in touched:
                 dirty |= self._holders.get(held, set())
-            self._take_workload((Kind.POD, key), now.meta.labels if _addresses(now) else None, dirty)
+            self._take_workload((Kind.POD, key), _labels_of(now) if _addresses(now) else None, dirty)
 
     def _take_nodes(self, old: Mapping[Kind, Table], dirty: set[Source]) -> None:
         before, nodes = old.get(Kind.NODE, _EMPTY), self._tables[Kind.NODE]
@@ -269,6 +271,7 @@ def _peer_source(record: ServiceRecordKey | EntryKey, cluster: str) -> Source:
 
 
 _READ = (
-    Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.POD, Kind.NODE, Kind.SERVICE_EXPORT, Kind.SERVICE_ENTRY, Kind.WORKLOAD_ENTRY, Kind.PEER,
+    Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.POD, Kind.NODE, Kind.SERVICE_EXPORT, Kind.SERVICE_ENTRY, Kind.WORKLOAD_ENTRY,
+    Kind.PEER,
 )  # fmt: skip
 _NO_PEER = Peer("")

@@ -15,7 +15,6 @@ IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
 ISTIO_RETRY = RetrySpec(
     retry_on=("connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"),
     attempts=2,
-    retriable_status_codes=(503,),
 )
 IDEMPOTENT_RETRY = RetrySpec(
     retry_on=(

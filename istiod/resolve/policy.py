@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from federation.model.service import Protocol, Service
 from istiod.api.destinationrule import (
     ConnectionPoolSettings,
+    H2Upgrade,
     LoadBalancerSettings,
     LocalityLoadBalancerSetting,
     OutlierDetection,
@@ -182,8 +183,10 @@ def breakers_of(pool: ConnectionPoolSettings | None, policy: TrafficPolicy, prof
 
 def http_of(pool: ConnectionPoolSettings | None, protocol: Protocol, upgrade: bool) -> HttpUpstream:
     """HTTP options of the pool; `upgrade` speaks HTTP/2 to an HTTP/1 port inside the mesh (`h2UpgradePolicy`)."""
-    version = _version(protocol, upgrade)
     http = pool.http if pool else None
+    if http is not None and http.h2_upgrade_policy is not H2Upgrade.DEFAULT:
+        upgrade = http.h2_upgrade_policy is H2Upgrade.UPGRADE
+    version = _version(protocol, upgrade)
     if http is None:
         return HttpUpstream(version)
     if http.use_client_protocol and protocol.is_http:

@@ -1,9 +1,9 @@
-"""Texts of files -> events, as a difference to what was said before. Pure; the loop that reads the files is `sources.files`.
+"""Texts of files -> events, as a difference to what was said before. Pure; `sources.files` reads the files.
 
-Owns which file speaks for an object that stands in several: the first by path, so the answer never depends on the order in
-which files came. An object that cannot be used is absent, and its file says so. Documents that did not change are not parsed
-again. MeshConfig and MeshNetworks are the exception to absence: of a broken one nothing is said but the finding, because a
-mesh without its trust domain is no mesh; a control plane that starts with a broken one stays unready.
+Owns which file speaks for an object that stands in several: the first by path, so the answer never depends on the
+order in which files came. An object that cannot be used is absent, and its file says so. A document that stays as it is
+is not parsed again. MeshConfig and MeshNetworks are the exception to absence: of a broken one only a finding is said,
+because a mesh without its trust domain is no mesh; a control plane that starts with a broken one stays unready.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Contents:
     def put(self, name: str, text: str, settled: bool = True) -> bool:
         """The file `name` has this text now; wrong parts of it become findings.
 
-        Unless `settled`, a text in place of objects that is empty or no YAML is not taken (False): it may be half of what
-        somebody is writing in place. Ask again with the same text when it has stayed so.
+        Unless `settled`, a text in place of objects that is empty or no YAML is not taken (False): it may be half of
+        what somebody is writing in place. Ask again with the same text when it has stayed so.
         """
         old = self._files.get(name, _NO_FILE)
         new = _parse(name, text, old.documents)
@@ -131,6 +131,7 @@ class MeshFile:
         self._kind = kind
         self._name = name
         self._defaults = defaults
+        self._text: str | None = None
         self._said: object = None
         self._said_findings: tuple[Finding, ...] = ()
 
@@ -140,13 +141,19 @@ class MeshFile:
         return self._said is not None
 
     def put(self, text: str) -> list[Event]:
-        """What differs now that the file has this text."""
+        """What differs now that the file has this text. A blank one is refused: it may be about to be written."""
+        if text == self._text:
+            return []
+        self._text = text
+        if not text.strip():
+            return self._say(None, (unreadable(self._name, "is empty", "write {} for the defaults"),))
         if self._kind is Kind.MESH_CONFIG:
             return self._say(*parse_mesh_config(text, self._name, self._defaults))
         return self._say(*parse_mesh_networks(text, self._name))
 
     def refuse(self, finding: Finding) -> list[Event]:
         """What differs now that the file cannot be read."""
+        self._text = None
         return self._say(None, (finding,))
 
     def _say(self, value: object, findings: tuple[Finding, ...]) -> list[Event]:
@@ -160,9 +167,9 @@ class MeshFile:
         return events
 
 
-def unreadable(name: str, reason: str) -> Finding:
+def unreadable(name: str, reason: str, fix: str = "make it a readable UTF-8 file") -> Finding:
     """The finding for a file that cannot be read as text."""
-    return Finding(Severity.ERROR, "FileUnreadable", f"File {name}", "", reason, "make it a readable UTF-8 file")
+    return Finding(Severity.ERROR, "FileUnreadable", f"File {name}", "", reason, fix)
 
 
 def _is_broken(file: _File) -> bool:

@@ -1,4 +1,7 @@
-"""The other clusters as a source: what the federation serves of each peer -> events. Pure; the loop is `federation.subscribe`."""
+"""The other clusters as a source: what the federation serves of each peer -> events.
+
+Pure; the loop is `federation.subscribe`.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A directory of YAML files, and the MeshConfig and MeshNetworks files, as a source. The shell around `sources.contents`.
+"""A directory of YAML files, MeshConfig and MeshNetworks files, as a source: the shell around `sources.contents`.
 
-Owns when a file is looked at: on inotify's word, after a moment for a file that may be half written, and every few seconds in
-case a word was missed. Without inotify it polls. Reads `*.yaml`, `*.yml` and `*.json` in the directory and below it; names
-that start with a dot are not files of ours. Directories that are symbolic links are not entered; files that are links are read.
-A directory that is not there has said nothing: the source is not synced before it exists, and if it goes away what it said
-stands, with a finding.
+Owns when a file is looked at: on inotify's word, after a moment for a file that may be half written, and every few
+seconds in case a word was missed. Without inotify it polls. Reads `*.yaml`, `*.yml` and `*.json` in the directory and
+below it; names that start with a dot are not files of ours. Directories that are symbolic links are not entered; files
+that are links are read. A directory that is not there has said nothing: the source is not synced before it exists, and
+if it goes away what it said stands, with a finding.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class FilesSource:
             for kind, path in ((Kind.MESH_CONFIG, mesh_config), (Kind.MESH_NETWORKS, mesh_networks))
             if path is not None
         ]
-        self._missing: bool | None = None
+        self._present: bool | None = None
         self._synced = False
 
     async def run(self, emit: Emit) -> None:
@@ -83,16 +83,27 @@ class FilesSource:
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             with watcher:
-                await self._look(emit, None)  # after the watch began, so that nothing falls between
-                while watched == self._directories():
-                    await self._look(emit, self._named(await _changes(watcher, self._patience())))
+                await self._follow(emit, watcher, watched)
+
+    async def _follow(self, emit: Emit, watcher: RustNotify, watched: dict[str, tuple[int, int]]) -> None:
+        """Look and follow until other directories have to be watched."""
+        names: set[str] | None = None  # all, once the watch has begun, so that nothing falls between
+        whole = time.monotonic()
+        while names is not None or watched == self._directories():
+            await self._look(emit, names)
+            changed = await _changes(watcher, SETTLE_SECONDS if self._pending() else RESCAN_SECONDS)
+            names = self._named(changed)
+            if time.monotonic() - whole >= RESCAN_SECONDS:
+                names = None
+            if names is None:
+                whole = time.monotonic()
 
     async def _look(self, emit: Emit, names: set[str] | None) -> None:
         """Read the named files (all if None), those that have not settled and the mesh's, and emit what differs."""
         events = [event for path, file in self._mesh for event in self._look_at_mesh(path, file)]
         present = self._root.is_dir()
-        if present != (self._missing is False):
-            self._missing = not present
+        if present != self._present:
+            self._present = present
             events.append(Findings(f"directory {self._root}", () if present else (_missing(self._root),)))
         if present:
             await self._look_at(names)
@@ -110,7 +121,7 @@ class FilesSource:
                 self._forget(gone)
             candidates: Iterable[str] = (name for name in sorted(names) if self._differs(name))
         else:
-            candidates = sorted(names | self._unsettled())
+            candidates = sorted(names | self._pending())
         for number, name in enumerate(candidates, 1):
             self._read(name)
             if number % SLICE_FILES == 0:
@@ -156,18 +167,12 @@ class FilesSource:
         text = _text(path)
         return file.refuse(_renamed(text, path.name)) if isinstance(text, Finding) else file.put(text)
 
-    def _unsettled(self) -> set[str]:
-        return {name for name, seen in self._seen.items() if seen.unsettled_until}
+    def _pending(self) -> set[str]:
+        """Files to look at again soon without a word of inotify."""
+        return {name for name, seen in self._seen.items() if seen.unsettled_until or seen.signature is None}
 
-    def _patience(self) -> float:
-        """Seconds until something has to be looked at without a word of inotify."""
-        waiting = any(seen.unsettled_until or seen.signature is None for seen in self._seen.values())
-        return SETTLE_SECONDS if waiting else RESCAN_SECONDS
-
-    def _named(self, changed: set[str] | None) -> set[str] | None:
+    def _named(self, changed: set[str]) -> set[str] | None:
         """The files that these changed paths are; None if only a look at everything can tell."""
-        if changed is None:
-            return None
         names: set[str] = set()
         for path in changed:
             inside = path.startswith(f"{self._root}{os.sep}")
@@ -257,12 +262,12 @@ def _watch(directories: Iterable[str]) -> RustNotify | None:
         return None
 
 
-async def _changes(watcher: RustNotify, patience: float) -> set[str] | None:
-    """The paths that changed; None after `patience` seconds without any."""
+async def _changes(watcher: RustNotify, patience: float) -> set[str]:
+    """The paths that changed; none after `patience` seconds without any."""
     stop = threading.Event()
     try:
         changed = await asyncio.to_thread(watcher.watch, DEBOUNCE_MS, STEP_MS, int(patience * 1000), stop)
     except asyncio.CancelledError:
         stop.set()
         raise
-    return {path for _, path in changed} if isinstance(changed, set) else None
+    return {path for _, path in changed} if isinstance(changed, set) else set()

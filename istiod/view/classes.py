@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from federation.model.labels import Labels
-from federation.model.workload import NETWORK_LABEL
+from federation.model.workload import CLUSTER_LABEL, NETWORK_LABEL, Endpoint
 from istiod.api.destinationrule import DestinationRule, TrafficPolicy
 from istiod.api.kinds import Kind
 from istiod.api.meta import Invalid, Object
 from istiod.memo import memo
+from istiod.registry.build import age_order
 from istiod.registry.contribution import REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import Proxy, ProxyType, ProxyView, ServiceTarget
@@ -56,15 +57,25 @@ def targets_of(proxy: Proxy, snapshot: Snapshot) -> tuple[ServiceTarget, ...]:
     """The service ports that this proxy's own workload serves, services oldest first."""
     keys = {key for address in proxy.addresses for key in snapshot.addresses.get(address, ())}
     found: dict[ServiceTarget, None] = {}
-    for service in sorted((snapshot.services[key] for key in keys), key=lambda s: (s.created, s.host, s.namespace)):
-        for endpoint in snapshot.endpoints[service.key]:
-            if endpoint.address not in proxy.addresses or _elsewhere(endpoint.network, proxy.network):
+    for service in sorted((snapshot.services[key] for key in keys), key=age_order):
+        there = _at(snapshot.endpoints[service.key])
+        for endpoint in (e for address in proxy.addresses for e in there.get(address, ())):
+            if _elsewhere(endpoint.network, proxy.network):
                 continue
             for port in service.ports:
                 number = endpoint.port(port.name)
                 if number:
                     found[ServiceTarget(service.key, port, number)] = None
     return tuple(found)
+
+
+@memo(size=4096)
+def _at(endpoints: tuple[Endpoint, ...]) -> dict[str, list[Endpoint]]:
+    """Endpoints by address, so that a thousand replicas of one service are not each compared with all the others."""
+    found: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        found.setdefault(endpoint.address, []).append(endpoint)
+    return found
 
 
 def _elsewhere(network: str, own: str) -> bool:
@@ -79,7 +90,7 @@ def label_keys(snapshot: Snapshot) -> frozenset[str]:
 
 @memo(size=2)
 def _label_keys(mesh: Any, *tables: Mapping[Any, Any]) -> frozenset[str]:
-    keys = {REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL, NETWORK_LABEL}
+    keys = {REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL, CLUSTER_LABEL, NETWORK_LABEL}
     for table in tables:
         for item in table.values():
             keys.update(_selected_keys(item))

@@ -13,10 +13,12 @@ from federation.model.errors import InvalidInput
 from federation.model.findings import Finding, Severity
 from federation.model.labels import Labels
 from federation.model.locality import Locality
+from federation.model.workload import CLUSTER_LABEL, NETWORK_LABEL
 from istiod.registry.contribution import REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL, locality_from
 from istiod.view.proxy import Proxy, ProxyType
 
 MAX_ID = 1_024
+MAX_TEXT = 1_024
 MAX_LABELS = 256
 MAX_ADDRESSES = 64
 
@@ -24,72 +26,113 @@ MAX_ADDRESSES = 64
 def proxy_from_node(
     node_id: str, metadata: Mapping[str, Any], locality: Locality, envoy_version: tuple[int, int] | None = None
 ) -> Proxy:
-    """The proxy that a node describes; raises InvalidInput with a finding for each thing wrong."""
-    parts = node_id.split("~")
-    if len(node_id) > MAX_ID or len(parts) != 4 or parts[0] not in ("sidecar", "router"):
-        raise InvalidInput([_wrong(node_id, "node.id", "is not sidecar|router~address~name.namespace~domain")])
-    kind, address, name, domain = parts
-    pod, _, namespace = name.partition(".")
-    labels = _labels(metadata.get("LABELS"), node_id)
-    addresses = _addresses(metadata.get("INSTANCE_IPS"), address, node_id)
-    place = locality_from(labels) if _has_place(labels) else locality
-    grpc = metadata.get("GENERATOR") == "grpc"
-    return Proxy(
-        id=node_id,
-        type=ProxyType.GRPC if grpc else ProxyType(kind),
-        name=_text(metadata, "NAME") or pod,
-        namespace=_text(metadata, "NAMESPACE") or namespace,
-        service_account=_text(metadata, "SERVICE_ACCOUNT"),
+    """The proxy that a node describes; raises InvalidInput with a finding for each thing wrong.
+
+    `metadata` are the node's fields as JSON-like values; `locality` is what Envoy says, its labels have the first word.
+    """
+    read = _Reader(node_id, metadata)
+    kind, address, pod, namespace, domain = read.id()
+    labels, addresses = read.labels(), read.addresses(address)
+    cluster, network = read.text("CLUSTER_ID"), read.text("NETWORK")
+    said = locality_from(labels)
+    place = said if said.region else locality
+    proxy = Proxy(
+        id=node_id[:MAX_ID],
+        type=ProxyType.GRPC if metadata.get("GENERATOR") == "grpc" else kind,
+        name=read.text("NAME") or pod,
+        namespace=read.text("NAMESPACE") or namespace,
+        service_account=read.text("SERVICE_ACCOUNT"),
         dns_domain=domain,
         addresses=addresses,
-        cluster=_text(metadata, "CLUSTER_ID"),
-        network=_text(metadata, "NETWORK"),
+        cluster=cluster,
+        network=network,
         locality=place,
-        labels=_with_place(labels, place),
-        requested_networks=tuple(sorted(n for n in _text(metadata, "REQUESTED_NETWORK_VIEW").split(",") if n)),
+        labels=_placed(labels, place, cluster, network),
+        requested_networks=tuple(sorted({n.strip() for n in read.text("REQUESTED_NETWORK_VIEW").split(",")} - {""})),
         agentless=_truth(metadata.get("ISTHMUS_SDS")),
         http10=_truth(metadata.get("HTTP10")) or metadata.get("HTTP10") == "1",
-        interception=_text(metadata, "INTERCEPTION_MODE") or "REDIRECT",
+        interception=read.text("INTERCEPTION_MODE") or "REDIRECT",
         envoy_version=envoy_version,
     )
+    if not read.findings and not proxy.namespace:
+        read.wrong("node.id", "names no namespace, and metadata NAMESPACE is empty")
+    if read.findings:
+        raise InvalidInput(read.findings)
+    return proxy
 
 
-def _has_place(labels: Labels) -> bool:
-    return bool(locality_from(labels).region)
-
-
-def _with_place(labels: Labels, place: Locality) -> Labels:
-    found = {REGION_LABEL: place.region, ZONE_LABEL: place.zone, SUBZONE_LABEL: place.subzone}
+def _placed(labels: Labels, place: Locality, cluster: str, network: str) -> Labels:
+    """Labels with the proxy's place written in, as those of endpoints are, so that failoverPriority can compare them."""
+    found = {
+        REGION_LABEL: place.region,
+        ZONE_LABEL: place.zone,
+        SUBZONE_LABEL: place.subzone,
+        CLUSTER_LABEL: cluster,
+        NETWORK_LABEL: network,
+    }
     return labels.merged({key: value for key, value in found.items() if value})
 
 
-def _labels(said: Any, node_id: str) -> Labels:
-    if said is None:
-        return Labels()
-    if not isinstance(said, Mapping) or len(said) > MAX_LABELS:
-        raise InvalidInput([_wrong(node_id, "node.metadata.LABELS", f"is no mapping of at most {MAX_LABELS} labels")])
-    return Labels({str(key): str(value) for key, value in said.items()})
-
-
-def _addresses(said: Any, address: str, node_id: str) -> tuple[str, ...]:
-    texts = [part.strip() for part in said.split(",")] if isinstance(said, str) and said else [address]
-    if len(texts) > MAX_ADDRESSES:
-        raise InvalidInput([_wrong(node_id, "node.metadata.INSTANCE_IPS", f"has more than {MAX_ADDRESSES} addresses")])
-    try:
-        return tuple(str(ip_address(text)) for text in texts if text)
-    except ValueError as wrong:
-        raise InvalidInput([_wrong(node_id, "node.metadata.INSTANCE_IPS", str(wrong))]) from wrong
-
-
-def _text(metadata: Mapping[str, Any], key: str) -> str:
-    value = metadata.get(key, "")
-    return value if isinstance(value, str) else ""
-
-
 def _truth(value: Any) -> bool:
+    """Istio's agents send booleans as text, others as themselves."""
     return value is True or (isinstance(value, str) and value.lower() == "true")
 
 
-def _wrong(node_id: str, path: str, message: str) -> Finding:
-    fix = "start the proxy with a bootstrap of `isthmus proxy bootstrap`, or with Istio's node metadata"
-    return Finding(Severity.ERROR, "InvalidNode", f"Proxy {node_id[:200]}", path, message, fix)
+class _Reader:
+    """Reads fields of one node and gathers what is wrong with them."""
+
+    def __init__(self, node_id: str, metadata: Mapping[str, Any]) -> None:
+        self._id, self._metadata = node_id, metadata
+        self.findings: list[Finding] = []
+
+    def wrong(self, path: str, message: str) -> None:
+        """One more thing wrong."""
+        fix = "start the proxy with a bootstrap of `isthmus proxy bootstrap`, or with Istio's node metadata"
+        self.findings.append(
+            Finding(Severity.ERROR, "InvalidNode", f"Proxy {self._id[:200]!r}", path, message[:300], fix)
+        )
+
+    def id(self) -> tuple[ProxyType, str, str, str, str]:
+        """Type, address, pod, namespace and domain; pod names may contain dots, namespaces may not."""
+        parts = self._id.split("~")
+        if len(self._id) > MAX_ID or len(parts) != 4 or parts[0] not in ("sidecar", "router"):
+            self.wrong("node.id", "is not sidecar|router~address~name.namespace~domain")
+            return ProxyType.SIDECAR, "", "", "", ""
+        pod, dot, namespace = parts[2].rpartition(".")
+        return ProxyType(parts[0]), parts[1], pod if dot else parts[2], namespace if dot else "", parts[3]
+
+    def text(self, key: str) -> str:
+        """A text field, "" if it is not there."""
+        value = self._metadata.get(key) or ""
+        if not isinstance(value, str) or len(value) > MAX_TEXT:
+            self.wrong(f"node.metadata.{key}", f"is no text of at most {MAX_TEXT} characters")
+            return ""
+        return value
+
+    def labels(self) -> Labels:
+        """The workload's labels."""
+        said = self._metadata.get("LABELS") or {}
+        if not isinstance(said, Mapping) or len(said) > MAX_LABELS:
+            self.wrong("node.metadata.LABELS", f"is no mapping of at most {MAX_LABELS} labels")
+            return Labels()
+        labels = {str(key): str(value) for key, value in said.items()}
+        if any(len(key) > MAX_TEXT or len(value) > MAX_TEXT for key, value in labels.items()):
+            self.wrong("node.metadata.LABELS", f"has a key or value of more than {MAX_TEXT} characters")
+        return Labels(labels)
+
+    def addresses(self, address: str) -> tuple[str, ...]:
+        """The workload's addresses: INSTANCE_IPS, else the one of the id. Routers may do without."""
+        said = self._metadata.get("INSTANCE_IPS")
+        texts = said.split(",", MAX_ADDRESSES) if isinstance(said, str) and said else [address]
+        if len(texts) > MAX_ADDRESSES:
+            self.wrong("node.metadata.INSTANCE_IPS", f"has more than {MAX_ADDRESSES} addresses")
+            return ()
+        found = []
+        for text in (part.strip() for part in texts):
+            try:
+                found += [str(ip_address(text))] if text else []
+            except ValueError as wrong:
+                self.wrong("node.metadata.INSTANCE_IPS" if said else "node.id", str(wrong))
+        if not found and not self.findings and self._id.startswith("sidecar~"):
+            self.wrong("node.metadata.INSTANCE_IPS", "is empty, and the id has no address either")
+        return tuple(dict.fromkeys(found))

@@ -110,7 +110,7 @@ def visible_virtual_services(snapshot: Snapshot, namespace: str) -> tuple[Object
     return _visible_virtual_services(table, snapshot.mesh, namespace)
 
 
-@memo(size=64)
+@memo(size=512)
 def _visible_virtual_services(
     table: Mapping[Any, Any], mesh: Any, namespace: str
 ) -> tuple[Object[VirtualService], ...]:

@@ -1,4 +1,7 @@
-"""Real etcd servers, in the versions that we promise to work with."""
+"""Real etcd servers, in the versions that we promise to work with.
+
+All tests here share one event loop: gRPC hands late events of a closed loop to the next one, which logs an error for each.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,16 @@ import pytest_asyncio
 from federation.etcd import Etcd, Options
 from federation.lab.etcd_server import EtcdServer
 
+HERE = Path(__file__).parent
+
 # Elections in a few hundred milliseconds; leases as short as one second.
 QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 def _lab_etcd() -> Path:
@@ -44,7 +55,7 @@ def lab_binary() -> Path:
     return _lab_etcd()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def shared_server(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EtcdServer]:
     """A server for tests that leave it as it is; each uses a prefix of its own."""
     server = EtcdServer(tmp_path_factory.mktemp("etcd"), binary=binary, arguments=QUICK)
@@ -56,7 +67,7 @@ async def shared_server(binary: Path, tmp_path_factory: pytest.TempPathFactory) 
         server.kill()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def etcd(shared_server: EtcdServer) -> AsyncIterator[Etcd]:
     """A client of the shared server."""
     async with Etcd(Options(shared_server.endpoints)) as client:
@@ -78,7 +89,7 @@ def servers(tmp_path: Path) -> Iterator[list[EtcdServer]]:
         server.kill()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def server(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> EtcdServer:
     """One member, for this test alone."""
     made = EtcdServer(tmp_path / "etcd", binary=binary, arguments=QUICK)
@@ -88,7 +99,7 @@ async def server(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> Etc
     return made
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def trio(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> EtcdServer:
     """Three members, for this test alone."""
     made = EtcdServer(tmp_path / "etcd", 3, binary=binary, arguments=QUICK)
