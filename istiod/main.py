@@ -6,6 +6,8 @@ import asyncio
 import gc
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,10 @@ from federation.model.errors import InvalidInput, IsthmusError
 from federation.runtime import log as logs
 from federation.runtime.ready import Readiness
 from federation.runtime.supervise import Service, supervise
+from istiod.ca.authn import Authenticator
+from istiod.ca.authority_files import AuthorityFiles
+from istiod.ca.secrets import SecretProvider
+from istiod.ca.server import CertificateService, ServerTls
 from istiod.debug.http import debug_app, metrics_app, serve
 from istiod.ingest import Ingest, names_view, registry_view
 from istiod.pipeline import Pipeline
@@ -24,9 +30,7 @@ from istiod.registry.contribution import Place
 from istiod.settings import EtcdSettings, Settings, parse_address
 from istiod.snapshot import SnapshotBuilder
 from istiod.sources.files import FilesSource
-from istiod.view.proxy import Proxy
 from istiod.xds.server import OPTIONS, AdsServer
-from istiod.xds.stream import Stream
 
 log = structlog.get_logger("istiod")
 app = typer.Typer(add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -127,38 +131,93 @@ def _with_uvloop(main: Any) -> None:
 async def _serve(settings: Settings) -> None:
     readiness = Readiness()
     builder = SnapshotBuilder(Place(settings.cluster, settings.network, settings.domain))
-    sources = ["files"]
-    ingest = Ingest(builder, sources, readiness)
+    ingest = Ingest(builder, ["files"] if settings.config_dir else [], readiness)
     pipeline = Pipeline(ingest.snapshots)
-    ads = AdsServer(pipeline, _anonymous, _no_secrets)
-    files = FilesSource(settings.config_dir, settings.mesh_config, settings.mesh_networks, settings.defaults)
+    authenticator = Authenticator(settings.workload_token_key, settings.cluster, settings.trust_domain)
+    authority = AuthorityFiles(_ca_directory(settings), settings.trust_domain, timedelta(seconds=settings.workload_ttl))
+    secrets = SecretProvider(authority.issuers)
+    ads = AdsServer(pipeline, authenticator.authorize, secrets.serve)
+    csr = CertificateService(authority.issuers, authenticator)
+    services = [
+        Service("ingest", ingest.run, essential=True),
+        Service("pipeline", pipeline.run, essential=True),
+        Service("http", _http(settings, readiness, _views(ingest, pipeline)), essential=True),
+    ]
+    if settings.config_dir:
+        files = FilesSource(settings.config_dir, settings.mesh_config, settings.mesh_networks, settings.defaults)
+        services.append(Service("files", lambda: files.run(ingest.emit)))
+    if settings.xds:
+        services.append(
+            Service(
+                "xds", _grpc(str(settings.xds), None, ingest, [ads.handlers(secure=False), csr.handlers(secure=False)])
+            )
+        )
+    if settings.secure_xds:
+        if settings.ca_dir is None:
+            authority.ensure(settings.cluster)
+        tls = ServerTls(authority.issuers, _server_names(settings))
+        services.append(Service("ca", authority.run))
+        services.append(
+            Service(
+                "secure-xds",
+                _grpc(str(settings.secure_xds), tls, ingest, [ads.handlers(secure=True), csr.handlers(secure=True)]),
+            )
+        )
+    await supervise(services)
 
-    async def read_files() -> None:
-        await files.run(ingest.emit)
 
-    async def plaintext() -> None:
-        server = grpc.aio.server(options=OPTIONS)
-        server.add_generic_rpc_handlers((ads.handlers(secure=False),))
+def _ca_directory(settings: Settings) -> Path:
+    return settings.ca_dir or (settings.state or Path("/var/lib/isthmus")) / "ca"
+
+
+def _server_names(settings: Settings) -> tuple[str, ...]:
+    host = settings.secure_xds.host if settings.secure_xds else ""
+    own = (
+        "istiod.istio-system.svc",
+        "istiod.istio-system.svc.cluster.local",
+        "istio-pilot.istio-system.svc",
+        "localhost",
+    )
+    return tuple(dict.fromkeys((*own, *settings.server_names, *((host,) if host and host != "0.0.0.0" else ()))))  # noqa: S104
+
+
+def _grpc(address: str, tls: ServerTls | None, ingest: Ingest, handlers: list[Any]) -> Callable[[], Awaitable[None]]:
+    """A gRPC listener that opens when there is something to serve."""
+
+    async def run() -> None:
         await ingest.snapshots.wait()
-        server.add_insecure_port(str(settings.xds))
+        server = grpc.aio.server(options=OPTIONS)
+        server.add_generic_rpc_handlers(tuple(handlers))
+        if tls is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, await tls.credentials())
         await server.start()
-        log.info("listening", service="xds", address=str(settings.xds))
+        log.info("listening", address=address, tls=tls is not None)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 50)
         try:
             await asyncio.Event().wait()
         finally:
-            await server.stop(1.0)
+            await server.stop(0.5)
 
-    views = {
+    return run
+
+
+def _views(ingest: Ingest, pipeline: Pipeline) -> dict[str, Callable[[], Any]]:
+    return {
         "registryz": lambda: registry_view(ingest.snapshots.peek()),
         "names": lambda: names_view(ingest.snapshots.peek()),
         "syncz": lambda: [stream.status(time.monotonic(), time.time()) for stream in pipeline.streams],
-        "findings": lambda: [str(f) for f in _findings(ingest, pipeline)],
+        "findings": lambda: _findings(ingest, pipeline),
     }
 
-    async def http() -> None:
+
+def _http(
+    settings: Settings, readiness: Readiness, views: dict[str, Callable[[], Any]]
+) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
         runners = []
         if settings.http:
             runners.append(await serve(debug_app(readiness, views), settings.http.host, settings.http.port))
@@ -170,28 +229,12 @@ async def _serve(settings: Settings) -> None:
             for runner in runners:
                 await runner.cleanup()
 
-    services = [
-        Service("ingest", ingest.run, essential=True),
-        Service("files", read_files),
-        Service("pipeline", pipeline.run, essential=True),
-        Service("http", http, essential=True),
-    ]
-    if settings.xds:
-        services.append(Service("xds", plaintext, essential=True))
-    await supervise(services)
+    return run
 
 
 def _findings(ingest: Ingest, pipeline: Pipeline) -> list[Any]:
     snapshot = ingest.snapshots.peek()
     return sorted({*(snapshot.findings if snapshot else ()), *pipeline.findings})
-
-
-async def _anonymous(context: Any, proxy: Proxy) -> str:
-    return ""
-
-
-async def _no_secrets(stream: Stream, identity: str) -> None:
-    await asyncio.Event().wait()
 
 
 def run() -> None:

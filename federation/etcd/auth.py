@@ -1,4 +1,7 @@
-"""etcd's users, roles and permissions, for the one who sets up the store. Needs the root role once authentication is on."""
+"""etcd's users, roles and permissions, for the one who sets up the store.
+
+Needs the root role once authentication is on. Knows nothing of clusters or of which prefix is whose.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from federation.etcd.values import Permission, decode_permission, encode_permiss
 
 
 class Auth:
-    """Administration. All raise Unavailable and Denied; adding what exists, or changing what does not, raises Conflict."""
+    """Administration. All raise Unavailable and Denied, and Conflict on adding what is or changing what is not there."""
 
     def __init__(self, connection: Connection) -> None:
         self._call = connection.call

@@ -1,6 +1,7 @@
 """`Etcd`: everything the mesh asks of its store, as one object over one connection.
 
-Owns paging and the forms of transactions we use; the connection's trouble is `connection.py`'s, the meaning of keys is `federation.keys`'.
+Owns paging and the forms of transactions we use; the connection's trouble is `connection.py`'s, the meaning of keys
+`federation.keys`'s.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ LIST_ATTEMPTS = 3
 class Etcd:
     """A client of one store. Made in a running event loop; `async with`, or `close` when done.
 
-    Every method raises Unavailable (the store cannot be reached) and Denied (it knows us and says no). After an Unavailable
-    that is not NeverSent, a write may have been carried out.
+    Every method raises Unavailable (the store cannot be reached) and Denied (it knows us and says no). After an
+    Unavailable that is not NeverSent, a write may have been carried out.
     """
 
     def __init__(self, options: Options) -> None:
@@ -94,9 +95,9 @@ class Etcd:
         keys_only: bool = False,
         count_only: bool = False,
     ) -> Listing:
-        """One key, or all that begin with it, as of a revision (0: now), in key order. For large prefixes see `list_prefix`.
+        """One key, or all that begin with it, as of a revision (0: now), in key order.
 
-        Raises Compacted when the revision is no longer kept.
+        For large prefixes see `list_prefix`. Raises Compacted when the revision is no longer kept.
         """
         first, end = encode_range(key, prefix)
         request = pb.RangeRequest(
@@ -144,14 +145,14 @@ class Etcd:
         return (await self._connection.call(rpc.PUT, request)).header.revision
 
     async def create(self, key: str, value: bytes, lease: int = 0) -> int:
-        """Write a key that must not exist; returns its create revision, which grows from holder to holder (a fencing token).
+        """Write a key that must not exist. Raises Conflict when it does.
 
-        Raises Conflict when it exists.
+        Returns its create revision, which grows from holder to holder: a fencing token.
         """
         return await self._put_if(Compare(key, "create_revision", "==", 0), Put(key, value, lease), "exists")
 
     async def replace(self, key: str, value: bytes, mod_revision: int, lease: int = 0) -> int:
-        """Write a key that must be unchanged since `mod_revision`; returns the new revision. Raises Conflict when it is not."""
+        """Write a key that must be unchanged since `mod_revision`; returns the new revision. Raises Conflict."""
         return await self._put_if(
             Compare(key, "mod_revision", "==", mod_revision), Put(key, value, lease), "has changed"
         )
@@ -170,7 +171,10 @@ class Etcd:
     async def txn(
         self, compares: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
     ) -> TxnResult:
-        """Do `then` if all conditions hold, else `otherwise`, at one revision. etcd takes at most 128 operations, no key twice."""
+        """Do `then` if all conditions hold, else `otherwise`, at one revision.
+
+        etcd takes at most 128 operations and puts no key twice (else Bug).
+        """
         request = pb.TxnRequest(
             compare=map(encode_compare, compares),
             success=map(encode_operation, then),
@@ -187,11 +191,12 @@ class Etcd:
     def watch(
         self, prefix: str, from_revision: int, *, single_key: bool = False
     ) -> AsyncIterator[Watched | Interrupted]:
-        """All events of a prefix from a revision on, in order, none lost or doubled, whatever happens to the connection.
+        """All events of a prefix from a revision on, in order, none lost or doubled over interruptions.
 
-        Yields `Watched` batches (the first, and the first after every interruption, without events) and `Interrupted` while
-        there is no connection. Raises Compacted when the history needed is gone, StoreReplaced when another or an older
-        store answers (both: list again, compare, watch again), Denied when not permitted.
+        Yields `Watched` batches (the first, and the first after every interruption, without events) and `Interrupted`
+        while there is no connection; it tries again when asked for the next item. Raises Compacted when the history
+        needed is gone and StoreReplaced when another or an older store answers (both: list again, compare, watch
+        again), Denied when not permitted.
         """
         return watch(self._connection, prefix, from_revision, single_key)
 
@@ -242,7 +247,10 @@ class Etcd:
         )
 
     async def snapshot(self) -> AsyncIterator[bytes]:
-        """A backup of the whole store, in pieces, for `etcdctl snapshot restore`. Raises Unavailable when it breaks off."""
+        """A backup of the whole store, in pieces, for `etcdctl snapshot restore`.
+
+        Raises Unavailable when it breaks off. Needs the root role once authentication is on.
+        """
         async with self._connection.download(rpc.SNAPSHOT, pb.Empty()) as stream:
             while piece := await stream.read_or_end(self._connection.options.request_timeout):
                 yield piece.blob

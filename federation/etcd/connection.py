@@ -1,7 +1,7 @@
 """The way to the store: one gRPC channel per endpoint, one of them in use; the login; deadlines, retries and failover.
 
-Own rotation instead of gRPC's target list: it also leaves a member that is connected but frozen or without a leader, it takes host
-names, and each endpoint is checked against its own name in TLS. Knows methods and messages as types only, not their meaning.
+Own rotation instead of gRPC's target list: it also leaves a member that is connected but frozen or without a leader, it
+takes host names, and each endpoint is checked against its own name in TLS. Knows messages as types only.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Connection:
     async def call(self, method: Method[Q, A], request: Q, endpoint: int | None = None) -> A:
         """The answer to one request, from the endpoint in use or a given one (by its place in the options).
 
-        Raises Unavailable after `retry_for` seconds of trouble, Denied, Conflict, Compacted, InvalidInput. A write that ends
-        in Unavailable may have been carried out, unless the error is NeverSent.
+        Raises Unavailable after `retry_for` seconds of trouble, Denied, Conflict, Compacted, InvalidInput. A write that
+        ends in Unavailable may have been carried out, unless the error is NeverSent.
         """
         retrying = AsyncRetrying(
             retry=RETRY_REPEATABLE if method.repeatable else RETRY_WRITE,
@@ -206,7 +206,7 @@ class Stream(Generic[Q, A]):
             raise await self._ended() from None
 
     async def read(self, timeout: float | None = None) -> A:
-        """The next message. Without `timeout` (seconds) the wait is bounded by keepalive only: as long as the server answers pings."""
+        """The next message. Without `timeout` (seconds) it waits as long as the server answers keepalive pings."""
         try:
             async with asyncio.timeout(timeout):
                 answer = await self._opened.read()

@@ -1,7 +1,7 @@
 """Leases: granted, kept alive on one shared stream, and known to be lost.
 
-A lease may outlive its time, since etcd starts the count again when it changes leader; it never ends before. So a holder of a lock
-trusts `expires`, while a reader of records takes an expired lease's keys for gone only when etcd deletes them.
+A lease may outlive its time, since etcd starts the count again when it changes leader; it never ends before. So the
+holder of a lock trusts `expires`, while a reader takes a lease's keys for gone only when etcd deletes them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Leases:
         self._changed = asyncio.Event()
 
     async def grant(self, ttl: int) -> Lease:
-        """A new lease of at least `ttl` seconds (etcd may give more), kept alive from now on. Raises Unavailable, Denied."""
+        """A new lease of at least `ttl` seconds (etcd may give more), kept alive from now on."""
         sent = asyncio.get_running_loop().time()
         answer = await self._connection.call(rpc.LEASE_GRANT, pb.LeaseGrantRequest(ttl=ttl))
         lease = Lease(answer.id, answer.ttl, 0.0, 0.0)

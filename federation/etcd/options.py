@@ -18,11 +18,12 @@ Pem = Path | bytes
 class Options:
     """Where the store is and who we are. Times are seconds.
 
-    `endpoints` are "host:port" or URLs, members of one store; a URL's scheme must fit the presence of TLS settings. With
-    `cert` and `key` etcd may take the certificate's common name as the user; `user` and `password` log in for a token.
+    `endpoints` are "host:port" or URLs, members of one store; a URL's scheme must fit the presence of TLS settings.
+    With `cert` and `key` etcd may take the certificate's common name as the user; `user` and `password` log in for a
+    token.
 
-    A server that stops answering is noticed after about `keepalive_time + keepalive_timeout`. etcd drops clients that ping
-    more often than its `--grpc-keepalive-min-time` (5 s), or at all without a call in flight: hence the defaults.
+    A server that stops answering is noticed after about `keepalive_time + keepalive_timeout`. etcd drops clients that
+    ping more often than its `--grpc-keepalive-min-time` (5 s), or at all without a call in flight: hence the defaults.
     """
 
     endpoints: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""What is read from and written to the store, as plain values. Keys are text; values are bytes that only their owner understands.
+"""What is read from and written to the store, as plain values. Keys are text; values are bytes.
 
-Converts to and from the protobuf messages; does no input or output.
+Converts to and from the protobuf messages; does no input or output, and knows no key's meaning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class KeyValue:
-    """One key. A deleted key has no value and `version` 0, and `mod_revision` is that of the deletion. `lease` 0 means none."""
+    """One key. A deleted one has no value, `version` 0 and the deletion's `mod_revision`. `lease` 0 means none."""
 
     key: str
     value: bytes
@@ -55,7 +55,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """The watch is connected, and everything up to `revision` has been delivered. Without events it is a sign of life only."""
+    """The watch is connected, and everything up to `revision` is delivered. Without events it is a sign of life."""
 
     revision: int
     events: tuple[Event, ...] = ()
@@ -63,7 +63,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The watch is not connected, and tries again. It may repeat; the next `Watched` says that it is back, nothing missed."""
+    """The watch is not connected, and tries again. It may repeat; the next `Watched` says that it is back."""
 
     reason: str
 
@@ -252,7 +252,7 @@ def encode_permission(permission: Permission) -> pb.Permission:
 
 
 def decode_permission(message: pb.Permission) -> Permission:
-    """The inverse of `encode_permission`, for single keys and prefixes. A range of another form is given by its first key."""
+    """The inverse of `encode_permission`. A range that is not a prefix is given by its first key."""
     key = "" if message.key == b"\0" and message.range_end == b"\0" else decode_key(message.key)
     read, write = message.type != pb.Permission.WRITE, message.type != pb.Permission.READ
     return Permission(key, bool(message.range_end), read, write)

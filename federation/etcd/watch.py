@@ -79,7 +79,7 @@ async def watch(
         except StoreReplaced:
             raise
         except Denied as denied:
-            # etcd refuses a watch with an outdated token in the same words as one without permission: log in and ask once more.
+            # etcd refuses an outdated token in the same words as a lack of permission: log in and ask once more.
             if refused or not (connection.forget_token() or isinstance(denied, BadToken)):
                 raise
             refused = True

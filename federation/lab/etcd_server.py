@@ -1,6 +1,6 @@
 """A real etcd on this machine, of one or several members, that can be stopped, killed, frozen and brought back.
 
-Owns the processes, their ports and data directories. For the lab and for tests; members speak to each other without TLS.
+Owns processes, ports and data directories. For the lab and for tests; between members there is no TLS.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READY_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """The server's certificate and, with `client_ca`, whose client certificates it demands (their common name is the user)."""
+    """The server's certificate; with `client_ca` it demands client certificates, whose common name is the user."""
 
     cert: Path
     key: Path
@@ -102,7 +102,7 @@ class EtcdMember:
         """Wait until it serves, which needs a leader. Raises Unavailable with the end of its log."""
         try:
             async with asyncio.timeout(seconds), aiohttp.ClientSession() as session:
-                while not await self._is_healthy(session):
+                while not await self._is_healthy(session):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise Unavailable(f"etcd {self.name} is not ready after {seconds} s\n{self._log_tail()}") from None
@@ -128,8 +128,20 @@ class EtcdMember:
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-10:])
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    name: str
+    client: int
+    peer: int
+    health: int
+
+    @property
+    def peer_url(self) -> str:
+        return f"http://{HOST}:{self.peer}"
+
+
 class EtcdServer:
-    """A store of `members` members under `directory`, given new free ports. `arguments` go to every etcd as they are."""
+    """A store of `members` members under `directory`, with free ports. `arguments` go to every etcd as they are."""
 
     def __init__(
         self,
@@ -147,8 +159,8 @@ class EtcdServer:
         self._arguments = arguments
         self._name = name
         ports = free_ports(3 * members)
-        self._places = [(f"{name}-{n}", *ports[3 * n : 3 * n + 3]) for n in range(members)]
-        self.members = [self._member(*place) for place in self._places]
+        self._places = [_Place(f"{name}-{n}", *ports[3 * n : 3 * n + 3]) for n in range(members)]
+        self.members = [self._member(place) for place in self._places]
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -181,29 +193,29 @@ class EtcdServer:
             member.stop()
 
     def wipe(self, name: str) -> None:
-        """Forget all data of all members, which must not run; `name` tells the new store from the old (its cluster id)."""
-        for member, *_ in self._places:
-            shutil.rmtree(self._directory / member, ignore_errors=True)
+        """Forget all data of all members, which must not run; `name` makes the cluster id of the new store."""
+        for place in self._places:
+            shutil.rmtree(self._directory / place.name, ignore_errors=True)
         self._name = name
-        self.members = [self._member(*place) for place in self._places]
+        self.members = [self._member(place) for place in self._places]
 
     async def restore(self, backup: Path) -> None:
         """Replace the data of all members, which must not run, by a backup, as the runbook for a lost store does.
 
         Uses the etcdctl beside the etcd. Raises Unavailable with what it said.
         """
-        for name, _, peer, _ in self._places:
-            shutil.rmtree(self._directory / name, ignore_errors=True)
+        for place in self._places:
+            shutil.rmtree(self._directory / place.name, ignore_errors=True)
             command = [
                 str(self._binary.with_name("etcdctl")),
                 "snapshot",
                 "restore",
                 str(backup),
-                f"--name={name}",
-                f"--data-dir={self._directory / name}",
+                f"--name={place.name}",
+                f"--data-dir={self._directory / place.name}",
                 f"--initial-cluster={self._initial_cluster()}",
                 f"--initial-cluster-token={self._name}",
-                f"--initial-advertise-peer-urls=http://{HOST}:{peer}",
+                f"--initial-advertise-peer-urls={place.peer_url}",
             ]
             process = await asyncio.create_subprocess_exec(
                 *command, env={"ETCDCTL_API": "3"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -213,19 +225,19 @@ class EtcdServer:
                 raise Unavailable(f"{' '.join(command)}\n{output.decode(errors='replace')}")
 
     def _initial_cluster(self) -> str:
-        return ",".join(f"{name}=http://{HOST}:{peer}" for name, _, peer, _ in self._places)
+        return ",".join(f"{place.name}={place.peer_url}" for place in self._places)
 
-    def _member(self, name: str, client: int, peer: int, health: int) -> EtcdMember:
-        client_url = f"{'https' if self._tls else 'http'}://{HOST}:{client}"
-        health_url = f"http://{HOST}:{health}"
+    def _member(self, place: _Place) -> EtcdMember:
+        client_url = f"{'https' if self._tls else 'http'}://{HOST}:{place.client}"
+        health_url = f"http://{HOST}:{place.health}"
         command = [
             str(self._binary),
-            f"--name={name}",
-            f"--data-dir={self._directory / name}",
+            f"--name={place.name}",
+            f"--data-dir={self._directory / place.name}",
             f"--listen-client-urls={client_url}",
             f"--advertise-client-urls={client_url}",
-            f"--listen-peer-urls=http://{HOST}:{peer}",
-            f"--initial-advertise-peer-urls=http://{HOST}:{peer}",
+            f"--listen-peer-urls={place.peer_url}",
+            f"--initial-advertise-peer-urls={place.peer_url}",
             f"--initial-cluster={self._initial_cluster()}",
             f"--initial-cluster-token={self._name}",
             # Serves health and metrics without TLS and without a client certificate.
@@ -235,7 +247,7 @@ class EtcdServer:
             *_tls_arguments(self._tls),
             *self._arguments,
         ]
-        return EtcdMember(name, self._directory, client_url, f"{health_url}/health", command)
+        return EtcdMember(place.name, self._directory, client_url, f"{health_url}/health", command)
 
 
 def _tls_arguments(tls: ServerTls | None) -> list[str]:

@@ -1,7 +1,7 @@
 """Free TCP ports for processes of the lab.
 
-They lie below the range from which the kernel picks the ports of outgoing connections: otherwise a client that dials a stopped server
-again and again may be given the server's own port, connect to itself, and keep the server from coming back.
+They lie below the range from which the kernel picks the ports of outgoing connections: otherwise a client that dials a
+stopped server may be given the server's own port, connect to itself, and keep the server from coming back.
 """
 
 from __future__ import annotations

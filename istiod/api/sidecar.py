@@ -113,11 +113,7 @@ def validate(sidecar: Sidecar) -> Iterator[Problem]:
 
 def _ports(
     side: str, listeners: Sequence[IstioEgressListener | IstioIngressListener]
-) -> Iterator[tuple[str, tuple[int, str] | None]]:
+) -> Iterator[tuple[str, int | str]]:
     for index, listener in enumerate(listeners):
-        yield f"spec.{side}[{index}].port.number", _place(listener)
-
-
-def _place(listener: IstioEgressListener | IstioIngressListener) -> tuple[int, str] | None:
-    port = listener.port
-    return (port.number, listener.bind) if port is not None and port.number else None
+        number = listener.port.number if listener.port is not None else 0
+        yield f"spec.{side}[{index}].port.number", f"{listener.bind}:{number}" if listener.bind and number else number

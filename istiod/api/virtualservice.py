@@ -315,9 +315,8 @@ def _tls_match(service: VirtualService, match: TLSMatchAttributes, path: str) ->
         if "*" in name[1:]:
             yield Problem(f"{path}.sniHosts[{index}]", f"{name!r} is no host", "use a DNS name, or *.suffix")
         elif not any(host_matches(host, name) for host in service.hosts):
-            yield Problem(
-                f"{path}.sniHosts[{index}]", f"{name!r} is none of the hosts", "list it in spec.hosts as well"
-            )
+            message, fix = f"{name!r} is none of the hosts", "list it in spec.hosts as well"
+            yield Problem(f"{path}.sniHosts[{index}]", message, fix, severity=Severity.WARNING)
     yield from _subnets(match.destination_subnets, f"{path}.destinationSubnets")
 
 

@@ -54,8 +54,8 @@ class Follower(Protocol):
         """Stop doing so."""
 
 
-# Says who the peer of a stream is: (grpc context, proxy) -> identity text, "" for an anonymous plaintext peer. Raises Denied.
-Authorize = Callable[[Any, Proxy], Awaitable[str]]
+# Says who the peer of a stream is: (grpc context, proxy, over TLS) -> identity, "" for an anonymous one. Raises Denied.
+Authorize = Callable[[Any, Proxy, bool], Awaitable[str]]
 # Gives a stream its own secrets for as long as it runs: (stream, identity).
 ServeSecrets = Callable[[Stream, str], Awaitable[None]]
 
@@ -94,7 +94,7 @@ class AdsServer:
             first = await asyncio.wait_for(anext(iterator), FIRST_REQUEST_SECONDS)
             node, request = _parse(first, delta)
             proxy = _proxy(node)
-            stream.identity = await self._authorize(context, proxy)
+            stream.identity = await self._authorize(context, proxy, secure)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request within {FIRST_REQUEST_SECONDS:.0f} s")
         except StopAsyncIteration:

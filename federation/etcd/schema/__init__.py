@@ -1,1 +1,1 @@
-"""The part of etcd's version 3 wire protocol that we speak, as protobuf. The Python modules here are generated (`scripts/generate-protos`)."""
+"""The part of etcd's v3 wire protocol that we speak, as protobuf. The modules here are generated."""

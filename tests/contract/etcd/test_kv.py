@@ -93,9 +93,7 @@ async def test_txn_takes_one_branch(etcd: Etcd, prefix: str) -> None:
         ("lease", "!=", 0, False),
     ],
 )
-async def test_compares_with_zero(
-    etcd: Etcd, prefix: str, field: str, result: str, operand: int, holds: bool
-) -> None:
+async def test_compares_with_zero(etcd: Etcd, prefix: str, field: str, result: str, operand: int, holds: bool) -> None:
     compare = Compare(prefix + "absent", field, result, operand)  # type: ignore[arg-type]
     assert (await etcd.txn([compare], [])).succeeded is holds
 

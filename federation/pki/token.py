@@ -1,0 +1,101 @@
+"""Workload tokens: a signed statement that its holder runs as one service account of one cluster, for a while.
+
+Where there is no Kubernetes to ask (lab, virtual machines), an Envoy shows such a token to its control plane. The form is a JWT
+with ES256 and the claims of a Kubernetes service account token (`sub`, `aud`), so that both are read alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+from federation.model.errors import Denied
+from federation.pki.keys import PrivateKey
+
+AUDIENCE = "istio-ca"
+MAX_TOKEN_CHARACTERS = 8_192
+
+
+class _Header(msgspec.Struct):
+    alg: str
+    typ: str = "JWT"
+
+
+class _Claims(msgspec.Struct):
+    sub: str
+    aud: str
+    exp: float
+    cluster: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIdentity:
+    """Who a token speaks for."""
+
+    namespace: str
+    service_account: str
+    cluster: str
+    expires: float
+
+
+def issue_token(key: PrivateKey, identity: TokenIdentity) -> str:
+    """A token for a service account."""
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("workload tokens are signed with EC P-256 keys")
+    subject = f"system:serviceaccount:{identity.namespace}:{identity.service_account}"
+    claims = _Claims(subject, AUDIENCE, identity.expires, identity.cluster)
+    body = f"{_encode(msgspec.json.encode(_Header('ES256')))}.{_encode(msgspec.json.encode(claims))}"
+    r, s = decode_dss_signature(key.sign(body.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{body}.{_encode(r.to_bytes(32) + s.to_bytes(32))}"
+
+
+def verify_token(token: str, public_pem: bytes, cluster: str, now: float) -> TokenIdentity:
+    """Who the holder is; raises Denied with the reason, never repeating the token."""
+    parts = token.split(".")
+    if len(token) > MAX_TOKEN_CHARACTERS or len(parts) != 3:
+        raise Denied("the bearer token is not a workload token")
+    try:
+        header = msgspec.json.decode(_decode(parts[0]), type=_Header)
+        claims = msgspec.json.decode(_decode(parts[1]), type=_Claims)
+        signature = _decode(parts[2])
+    except (msgspec.DecodeError, binascii.Error, ValueError):
+        raise Denied("the bearer token is damaged") from None
+    if header.alg != "ES256" or len(signature) != 64:
+        raise Denied("the bearer token is not signed with ES256")
+    key = serialization.load_pem_public_key(public_pem)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise Denied("the key of workload tokens is no EC P-256 key")
+    raw = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
+    try:
+        key.verify(raw, f"{parts[0]}.{parts[1]}".encode(), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise Denied("the bearer token was signed by somebody else") from None
+    return _identity(claims, cluster, now)
+
+
+def _identity(claims: _Claims, cluster: str, now: float) -> TokenIdentity:
+    if claims.aud != AUDIENCE:
+        raise Denied(f"the bearer token is for {claims.aud[:100]!r}, not for {AUDIENCE!r}")
+    if claims.exp <= now:
+        raise Denied(f"the bearer token ran out {int(now - claims.exp)} s ago")
+    if claims.cluster != cluster:
+        raise Denied(f"the bearer token is of cluster {claims.cluster[:100]!r}, this is {cluster!r}")
+    parts = claims.sub.split(":")
+    if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"]:
+        raise Denied("the bearer token names no service account")
+    return TokenIdentity(parts[2], parts[3], claims.cluster, claims.exp)
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,71 @@
+"""Where this cluster's CA comes from: files with Istio's names, followed as they change; or made here on first start.
+
+A CA that cannot be read signs nothing, but stops nothing either: what was loaded before stays in use, and reading is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from federation.pki.bundle import CERT, KEY, ROOT, load_authority, save_authority
+from federation.pki.issue import make_root, pem_of, sign_intermediate
+from federation.pki.keys import encode_key, generate_key
+from federation.runtime.latest import Latest
+from istiod.ca.issuer import Issuer, utc_now
+
+log = structlog.get_logger("ca")
+LOOK_SECONDS = 1.0
+
+
+class AuthorityFiles:
+    """Loads the CA of a directory and follows it. `issuers` is empty until one was readable."""
+
+    def __init__(self, directory: Path, trust_domain: str, ttl: timedelta) -> None:
+        self._directory = directory
+        self._trust_domain = trust_domain
+        self._ttl = ttl
+        self._seen: tuple[object, ...] = ()
+        self.issuers: Latest[Issuer] = Latest()
+
+    def ensure(self, cluster: str) -> None:
+        """Make a root and an intermediate of our own if the directory holds no CA: a cluster that is in no mesh yet."""
+        if (self._directory / CERT).exists():
+            return
+        now = utc_now(time.time())
+        root = make_root(cluster, now)
+        key = generate_key()
+        certificate = sign_intermediate(root, key.public_key(), cluster, self._trust_domain, now)
+        save_authority(self._directory, certificate, encode_key(key), certificate, pem_of(root.certificate))
+        log.info("ca_created", directory=str(self._directory))
+
+    def load(self) -> None:
+        """Read the files if they changed since the last time."""
+        seen = tuple(_stamp(self._directory / name) for name in (CERT, KEY, ROOT))
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            authority, roots = load_authority(self._directory)
+        except (OSError, ValueError) as wrong:
+            log.error("ca_unreadable", error=str(wrong))
+            return
+        self.issuers.set(Issuer(authority, roots, self._trust_domain, self._ttl))
+
+    async def run(self) -> None:
+        """Follow the files until cancelled."""
+        while True:
+            self.load()
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return (stat.st_mtime_ns, stat.st_size, stat.st_ino)

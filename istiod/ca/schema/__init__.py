@@ -1,0 +1,1 @@
+"""Istio's CSR service as protobuf. The Python modules here are generated (`scripts/generate-protos`)."""

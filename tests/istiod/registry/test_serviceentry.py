@@ -1,0 +1,107 @@
+from collections.abc import Callable
+
+from federation.model.names import ServiceKey
+from federation.model.service import Protocol, Resolution
+from istiod.snapshot import Snapshot
+
+Build = Callable[..., Snapshot]
+KEY = ServiceKey("one.test", "ns")
+ENTRY = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: one, namespace: ns, creationTimestamp: "2024-01-01T00:00:00Z"}
+spec:
+  hosts: [one.test]
+  addresses: [10.255.0.1]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}, {number: 9000, name: tcp, protocol: TCP}]
+  SOURCE
+---
+"""
+SELECTING = ENTRY.replace("SOURCE", "workloadSelector: {labels: {app: vm}}")
+INLINE = ENTRY.replace("SOURCE", "endpoints: [{address: 10.0.0.1, serviceAccount: sa, ports: {tcp: 9001}}]")
+WORKLOAD = """
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: vm, namespace: NS}
+spec: {address: 10.0.0.2, labels: {app: vm, security.istio.io/tlsMode: istio}, locality: r/z/s, weight: 3, network: far}
+---
+"""
+
+
+def test_inline_endpoints_ports_and_identity(build: Build) -> None:
+    snapshot = build(INLINE)
+    (endpoint,) = snapshot.endpoints[KEY]
+    assert endpoint.ports == (("http", 8080), ("tcp", 9001))
+    assert str(endpoint.identity) == "spiffe://cluster.local/ns/ns/sa/sa"
+    assert not endpoint.mtls
+    assert [port.protocol for port in snapshot.services[KEY].ports] == [Protocol.HTTP, Protocol.TCP]
+    assert snapshot.services[KEY].resolution is Resolution.ENDPOINTS
+
+
+def test_selector_takes_workload_entries_and_pods_of_its_namespace(build: Build) -> None:
+    pod = """
+apiVersion: v1
+kind: Pod
+metadata: {name: p, namespace: ns, labels: {app: vm}}
+status: {podIP: 10.0.0.3}
+---
+"""
+    snapshot = build(SELECTING + WORKLOAD.replace("NS", "ns") + WORKLOAD.replace("NS", "other") + pod)
+    by_address = {endpoint.address: endpoint for endpoint in snapshot.endpoints[KEY]}
+    assert set(by_address) == {"10.0.0.2", "10.0.0.3"}
+    vm = by_address["10.0.0.2"]
+    assert (str(vm.locality), vm.weight, vm.network, vm.mtls, vm.port("http")) == ("r/z/s", 3, "far", True, 8080)
+    assert by_address["10.0.0.3"].network == "net-east"
+
+
+def test_dns_without_endpoints_looks_up_its_own_host(build: Build) -> None:
+    text = ENTRY.replace("STATIC", "DNS").replace("SOURCE", "")
+    (endpoint,) = build(text).endpoints[KEY]
+    assert (endpoint.address, endpoint.port("http")) == ("one.test", 8080)
+
+
+def test_oldest_of_two_entries_wins_whatever_their_order(build: Build) -> None:
+    younger = INLINE.replace("name: one,", "name: aaa,").replace("2024", "2025").replace("10.0.0.1", "10.0.0.7")
+    for text in (INLINE + younger, younger + INLINE):
+        snapshot = build(text)
+        assert [endpoint.address for endpoint in snapshot.endpoints[KEY]] == ["10.0.0.1"]
+        (finding,) = snapshot.findings
+        assert (finding.code, finding.object) == ("DuplicateHost", "ServiceEntry ns/aaa")
+
+
+def test_kubernetes_beats_an_older_entry(build: Build) -> None:
+    entry = INLINE.replace("one.test", "a.ns.svc.cluster.local")
+    service = """
+apiVersion: v1
+kind: Service
+metadata: {name: a, namespace: ns, creationTimestamp: "2025-01-01T00:00:00Z"}
+spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}]}
+"""
+    snapshot = build(entry + service)
+    assert snapshot.services[ServiceKey("a.ns.svc.cluster.local", "ns")].vips == ("10.96.0.1",)
+    assert [finding.code for finding in snapshot.findings] == ["DuplicateHost"]
+
+
+def test_same_host_in_two_namespaces_is_two_services_oldest_first(build: Build) -> None:
+    other = INLINE.replace("namespace: ns", "namespace: other").replace("2024", "2023")
+    snapshot = build(INLINE + other)
+    assert snapshot.hosts["one.test"] == (ServiceKey("one.test", "other"), KEY)
+
+
+def test_duplicate_addresses_are_reported_of_the_younger(build: Build) -> None:
+    other = INLINE.replace("one", "two").replace("2024", "2025")
+    codes = [(finding.code, finding.object) for finding in build(INLINE + other).findings]
+    assert codes == [("DuplicateAddress", "Service ns/two.test")] * 2
+
+
+def test_virtual_addresses_for_internal_entries_without_one(build: Build) -> None:
+    plain = INLINE.replace("  addresses: [10.255.0.1]\n", "")
+    vips = build(plain).services[KEY].vips
+    assert len(vips) == 1
+    assert vips[0].startswith("240.240.")
+    assert build(plain, ledger={"one.test": "240.240.0.9"}).services[KEY].vips == ("240.240.0.9",)
+    assert build(plain.replace("MESH_INTERNAL", "MESH_EXTERNAL")).services[KEY].vips == ()
+    off = plain.replace("namespace: ns,", 'namespace: ns, labels: {networking.istio.io/enable-autoallocate-ip: "false"},')
+    assert build(off).services[KEY].vips == ()
