@@ -14,7 +14,7 @@ from pathlib import Path
 
 import structlog
 
-from federation.etcd import Compacted, Etcd, Watched
+from federation.etcd import Compacted, Etcd, StoreReplaced, Watched
 from federation.keys import Layout
 from federation.model.errors import Denied, Unavailable
 from federation.model.findings import Finding
@@ -82,7 +82,8 @@ class Subscriber:
             while True:
                 try:
                     await self._follow()
-                except Compacted:
+                except (Compacted, StoreReplaced) as error:
+                    log.warning("store_listed_again", reason=str(error))
                     continue
                 except (Unavailable, Denied) as error:
                     self._disconnected(str(error))
@@ -97,6 +98,8 @@ class Subscriber:
         async for batch in self._etcd.watch(self._layout.base, listing.revision + 1):
             if isinstance(batch, Watched):
                 self._take(batch, store_id)
+            else:
+                self._disconnected(batch.reason)
 
     def _take(self, batch: Watched, store_id: str) -> None:
         puts: dict[str, Raw] = {}

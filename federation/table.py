@@ -185,7 +185,7 @@ class Table:
                     changed.add(cluster)
             elif peer is not known:
                 self._served[cluster] = peer
-                if known is None or _differs(known, peer):
+                if known is None or served_differs(known, peer):
                     changed.add(cluster)
         return frozenset(changed)
 
@@ -313,7 +313,8 @@ def _with_last_gateway(
     return {key: record for key, record in known.gateways.items() if record.state == "ready"}
 
 
-def _differs(one: Peer, other: Peer) -> bool:
+def served_differs(one: Peer, other: Peer) -> bool:
+    """Whether two states of a peer mean different services, endpoints or gateways; signs of life do not count."""
     return (one.services, one.endpoints, one.gateways, one.network, one.trust_domain) != (
         other.services,
         other.endpoints,

@@ -15,19 +15,23 @@ import grpc
 import structlog
 import typer
 
+from federation.etcd import Etcd, Options
 from federation.model.errors import InvalidInput, IsthmusError
 from federation.runtime import log as logs
 from federation.runtime.ready import Readiness
 from federation.runtime.supervise import Service, supervise
+from istiod.api.kinds import Kind
 from istiod.ca.authn import Authenticator
 from istiod.ca.authority_files import AuthorityFiles
 from istiod.ca.secrets import SecretProvider
 from istiod.ca.server import CertificateService, ServerTls
 from istiod.debug.http import debug_app, metrics_app, serve
+from istiod.events import MESH_KEY, Upsert
+from istiod.federate import Federation, keep_ledger, load_ledger
 from istiod.ingest import Ingest, names_view, registry_view
 from istiod.pipeline import Pipeline
 from istiod.registry.contribution import Place
-from istiod.settings import EtcdSettings, Settings, parse_address
+from istiod.settings import EtcdSettings, Settings, own_mesh_config, parse_address, with_own_mesh
 from istiod.snapshot import SnapshotBuilder
 from istiod.sources.files import FilesSource
 from istiod.xds.server import OPTIONS, AdsServer
@@ -130,22 +134,28 @@ def _with_uvloop(main: Any) -> None:
 
 async def _serve(settings: Settings) -> None:
     readiness = Readiness()
-    builder = SnapshotBuilder(Place(settings.cluster, settings.network, settings.domain))
-    ingest = Ingest(builder, ["files"] if settings.config_dir else [], readiness)
+    place = Place(settings.cluster, settings.network, settings.domain)
+    builder = SnapshotBuilder(place, load_ledger(settings.state))
+    sources = (["files"] if settings.config_dir else []) + (["federation"] if settings.etcd.endpoints else [])
+    ingest = Ingest(builder, sources, readiness)
+    ingest.emit([Upsert(Kind.MESH_CONFIG, MESH_KEY, own_mesh_config(None, settings))])
     pipeline = Pipeline(ingest.snapshots)
     authenticator = Authenticator(settings.workload_token_key, settings.cluster, settings.trust_domain)
     authority = AuthorityFiles(_ca_directory(settings), settings.trust_domain, timedelta(seconds=settings.workload_ttl))
     secrets = SecretProvider(authority.issuers)
     ads = AdsServer(pipeline, authenticator.authorize, secrets.serve)
     csr = CertificateService(authority.issuers, authenticator)
+    views = _views(ingest, pipeline)
     services = [
         Service("ingest", ingest.run, essential=True),
         Service("pipeline", pipeline.run, essential=True),
-        Service("http", _http(settings, readiness, _views(ingest, pipeline)), essential=True),
+        Service("http", _http(settings, readiness, views), essential=True),
     ]
     if settings.config_dir:
         files = FilesSource(settings.config_dir, settings.mesh_config, settings.mesh_networks, settings.defaults)
-        services.append(Service("files", lambda: files.run(ingest.emit)))
+        services.append(
+            Service("files", lambda: files.run(lambda events: ingest.emit(with_own_mesh(events, settings))))
+        )
     if settings.xds:
         services.append(
             Service(
@@ -163,7 +173,17 @@ async def _serve(settings: Settings) -> None:
                 _grpc(str(settings.secure_xds), tls, ingest, [ads.handlers(secure=True), csr.handlers(secure=True)]),
             )
         )
-    await supervise(services)
+    if settings.state:
+        state = settings.state
+        services.append(Service("ledger", lambda: keep_ledger(state, builder, ingest)))
+    if not settings.etcd.endpoints:
+        await supervise(services)
+        return
+    etcd = settings.etcd
+    async with Etcd(Options(etcd.endpoints, etcd.ca, etcd.cert, etcd.key)) as store:
+        federation = Federation(settings, store, ingest, VERSION)
+        views["federation"] = federation.view
+        await supervise([*services, *federation.services()])
 
 
 def _ca_directory(settings: Settings) -> Path:

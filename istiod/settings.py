@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from federation.model.errors import InvalidInput
 from federation.model.findings import Finding, Severity
+from istiod.api.kinds import Kind
+from istiod.api.meshconfig import Defaults, IsthmusSettings, MeshConfig
+from istiod.events import Event, Upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +74,23 @@ class Settings:
     domain: str = "cluster.local"
     publish: bool = True
     workload_ttl: float = 86_400.0
+
+
+def own_mesh_config(mesh: MeshConfig | None, settings: Settings) -> MeshConfig:
+    """A MeshConfig with this process's flags filled in where it is silent."""
+    if mesh is None:
+        defaults = IsthmusSettings(defaults=Defaults(settings.defaults))
+        return MeshConfig(trust_domain=settings.trust_domain, isthmus=defaults)
+    if "trust_domain" in mesh.model_fields_set:
+        return mesh
+    return mesh.model_copy(update={"trust_domain": settings.trust_domain})
+
+
+def with_own_mesh(events: Sequence[Event], settings: Settings) -> list[Event]:
+    """Events of a source, with flags filled into a MeshConfig among them."""
+    return [
+        replace(event, value=own_mesh_config(event.value, settings))
+        if isinstance(event, Upsert) and event.kind is Kind.MESH_CONFIG
+        else event
+        for event in events
+    ]

@@ -12,7 +12,7 @@ from federation.etcd.values import Permission, decode_permission, encode_permiss
 
 
 class Auth:
-    """Administration. All raise Unavailable and Denied, and Conflict on adding what is or changing what is not there."""
+    """Administration. All raise Unavailable and Denied, and Conflict (add what is, change what is not)."""
 
     def __init__(self, connection: Connection) -> None:
         self._call = connection.call

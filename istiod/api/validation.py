@@ -68,6 +68,10 @@ def _problem(model: type[BaseModel], error: Any, root: str) -> Problem:
             return Problem(path, "is no field", f"did you mean {near[0]}?" if near else "remove it", "UnknownField")
         case "missing":
             return Problem(path, "is missing", "give it a value", "MissingField")
+        case "model_type" | "dict_type":
+            return Problem(path, f"{_shown(error['input'])} is no mapping", "write name: value, one a line")
+        case "tuple_type":
+            return Problem(path, f"{_shown(error['input'])} is no list", "write - before each item")
         case "string_type" if isinstance(error["input"], int | float):
             return Problem(path, f"{_shown(error['input'])} is no text", "put it in quotes")
         case "enum":

@@ -165,7 +165,7 @@ class RegistryBuilder:
     def _stays_local(self, host: str) -> bool:
         """Whether the most specific pattern of the mesh's service settings says so."""
         fitting = [pattern for pattern in self._local_hosts if host_matches(pattern, host)]
-        return self._local_hosts[max(fitting, key=len)] if fitting else False
+        return self._local_hosts[max(fitting, key=_exactness)] if fitting else False
 
     def _placed(self, key: ServiceKey) -> tuple[Endpoint, ...]:
         """The endpoints of a service with their networks; those of the last registry if they are equal."""
@@ -197,6 +197,10 @@ def cluster_local_hosts(settings: Iterable[ServiceSettings], domain: str) -> dic
         if local is not None:
             hosts.update(dict.fromkeys(said.hosts, local))
     return hosts
+
+
+def _exactness(pattern: str) -> tuple[bool, int]:
+    return (not pattern.startswith("*"), len(pattern))
 
 
 def needs_address(service: Service) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from federation.model.names import NamespacedName
 from federation.subscribe import FederationState
+from federation.table import served_differs
 from istiod.api.kinds import Kind
 from istiod.events import Delete, Event, Findings, Synced, Upsert
 
@@ -20,7 +21,7 @@ def events_between(old: FederationState | None, new: FederationState) -> Iterato
     before = old.peers if old is not None else {}
     for cluster, peer in new.peers.items():
         known = before.get(cluster)
-        if known is None or cluster in new.changed:
+        if known is None or served_differs(known, peer):
             yield Upsert(Kind.PEER, NamespacedName("", cluster), peer)
     for cluster in before:
         if cluster not in new.peers:

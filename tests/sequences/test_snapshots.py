@@ -29,7 +29,8 @@ ADDRESSES = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.9.0.4")
 AGES = ("", "2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z")
 names, addresses, ages = st.sampled_from(NAMES), st.sampled_from(ADDRESSES), st.sampled_from(AGES)
 labels = st.fixed_dictionaries(
-    {}, optional={"app": st.sampled_from("xy"), "v": st.sampled_from("12"), "security.istio.io/tlsMode": st.just("istio")}
+    {},
+    optional={"app": st.sampled_from("xy"), "v": st.sampled_from("12"), "security.istio.io/tlsMode": st.just("istio")},
 )
 selectors = st.fixed_dictionaries({"app": st.sampled_from("xy")}, optional={"v": st.sampled_from("12")})
 
@@ -37,12 +38,14 @@ selectors = st.fixed_dictionaries({"app": st.sampled_from("xy")}, optional={"v":
 def made(kind: Kind, name: str, spec: Any, said: dict[str, str] | None = None, created: str = "", **meta: Any) -> Event:
     info = KINDS[kind]
     namespace = "" if info.cluster_scoped else meta.pop("namespace", "ns")
-    item = Object(kind.value, Meta(name, namespace, Labels(said), created=created, **meta), info.model.model_validate(spec))
+    item = Object(
+        kind.value, Meta(name, namespace, Labels(said), created=created, **meta), info.model.model_validate(spec)
+    )
     return Upsert(kind, item.meta.key, item)
 
 
 @st.composite
-def service(draw: st.DrawFn) -> Event:
+def service(draw: st.DrawFn, name: str = "") -> Event:
     ports = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=3, unique_by=lambda p: p["name"]))
     spec = {
         "ports": ports,
@@ -51,7 +54,7 @@ def service(draw: st.DrawFn) -> Event:
         "publishNotReadyAddresses": draw(st.booleans()),
     }
     exported = {"isthmus.io/export": "true"} if draw(st.booleans()) else {}
-    return made(Kind.SERVICE, draw(names), spec, exported, draw(ages))
+    return made(Kind.SERVICE, name or draw(names), spec, exported, draw(ages))
 
 
 PORTS = (
@@ -64,9 +67,9 @@ PORTS = (
 
 
 @st.composite
-def slice_of(draw: st.DrawFn) -> Event:
+def slice_of(draw: st.DrawFn, name: str = "") -> Event:
     endpoints = []
-    for address in draw(st.lists(addresses, max_size=3)):
+    for address in draw(st.lists(addresses, min_size=1, max_size=3)):
         target = draw(st.none() | names)
         endpoints.append(
             {
@@ -77,26 +80,34 @@ def slice_of(draw: st.DrawFn) -> Event:
             }
         )
     spec = {"endpoints": endpoints, "ports": [{"name": "http", "port": 8080}, {"name": "tcp", "port": 9000}]}
-    owner = draw(st.none() | names)
-    return made(Kind.ENDPOINT_SLICE, draw(names), spec, {"kubernetes.io/service-name": owner} if owner else {})
+    owner = draw(st.sampled_from((*NAMES, *NAMES, "")))
+    return made(Kind.ENDPOINT_SLICE, name or draw(names), spec, {"kubernetes.io/service-name": owner} if owner else {})
 
 
 @st.composite
-def pod(draw: st.DrawFn) -> Event:
+def pod(draw: st.DrawFn, name: str = "") -> Event:
     spec = {
         "spec": {"serviceAccountName": draw(names), "nodeName": draw(names)},
-        "status": {"podIP": draw(st.just("") | addresses), "phase": draw(st.sampled_from(("Running", "Failed")))},
+        "status": {
+            "podIP": draw(st.sampled_from((*ADDRESSES, ""))),
+            "phase": draw(st.sampled_from(("Running", "Running", "Running", "Failed"))),
+        },
     }
-    return made(Kind.POD, draw(names), spec, draw(labels))
+    return made(Kind.POD, name or draw(names), spec, draw(labels))
 
 
 @st.composite
-def node(draw: st.DrawFn) -> Event:
-    return made(Kind.NODE, draw(names), {}, {"topology.kubernetes.io/region": draw(names)} if draw(st.booleans()) else {})
+def node(draw: st.DrawFn, name: str = "") -> Event:
+    return made(
+        Kind.NODE,
+        name or draw(names),
+        {},
+        {"topology.kubernetes.io/region": draw(names)} if draw(st.booleans()) else {},
+    )
 
 
 @st.composite
-def service_entry(draw: st.DrawFn) -> Event:
+def service_entry(draw: st.DrawFn, name: str = "") -> Event:
     host = st.sampled_from(("a.ns.svc.cluster.local", "one.test", "two.test"))
     selector = draw(st.none() | selectors)
     spec: dict[str, Any] = {
@@ -104,27 +115,29 @@ def service_entry(draw: st.DrawFn) -> Event:
         "addresses": draw(st.sampled_from(((), ("10.255.0.1",), ("10.255.0.0/24",)))),
         "resolution": draw(st.sampled_from(("NONE", "STATIC", "DNS"))),
         "location": draw(st.sampled_from(("MESH_INTERNAL", "MESH_EXTERNAL"))),
-        "ports": [{"number": 80, "name": draw(st.sampled_from(("http", "web"))), "protocol": "HTTP", "targetPort": 8080}],
+        "ports": [
+            {"number": 80, "name": draw(st.sampled_from(("http", "web"))), "protocol": "HTTP", "targetPort": 8080}
+        ],
     }
     if selector is not None:
         spec["workloadSelector"] = {"labels": selector}
     else:
         found = draw(st.lists(addresses, max_size=2))
         spec["endpoints"] = [{"address": address, "labels": draw(labels)} for address in found]
-    return made(Kind.SERVICE_ENTRY, draw(names), spec, {}, draw(ages))
+    return made(Kind.SERVICE_ENTRY, name or draw(names), spec, {}, draw(ages))
 
 
 @st.composite
-def workload_entry(draw: st.DrawFn) -> Event:
+def workload_entry(draw: st.DrawFn, name: str = "") -> Event:
     spec = {"address": draw(addresses), "labels": draw(labels), "serviceAccount": draw(st.just("") | names)}
     if draw(st.booleans()):
         spec["ports"] = {"http": 8081}
-    return made(Kind.WORKLOAD_ENTRY, draw(names), spec)
+    return made(Kind.WORKLOAD_ENTRY, name or draw(names), spec)
 
 
 @st.composite
-def export(draw: st.DrawFn) -> Event:
-    return made(Kind.SERVICE_EXPORT, draw(names), {})
+def export(draw: st.DrawFn, name: str = "") -> Event:
+    return made(Kind.SERVICE_EXPORT, name or draw(names), {})
 
 
 @st.composite
@@ -142,12 +155,14 @@ def networks(draw: st.DrawFn) -> Event:
 
 
 @st.composite
-def peer(draw: st.DrawFn) -> Event:
-    cluster = draw(st.sampled_from(("west", "north")))
+def peer(draw: st.DrawFn, cluster: str = "") -> Event:
+    cluster = cluster or draw(st.sampled_from(("west", "north")))
     services: dict[ServiceRecordKey | EntryKey, ExportedService] = {}
     endpoints: dict[EndpointsKey, tuple[Endpoint, ...]] = {}
-    for name in draw(st.lists(names, unique=True)):
-        port = ServicePort(80, draw(st.sampled_from(("http", "web"))), draw(st.sampled_from((Protocol.HTTP, Protocol.TCP))))
+    for name in draw(st.lists(names, unique=True, min_size=1)):
+        port = ServicePort(
+            80, draw(st.sampled_from(("http", "web"))), draw(st.sampled_from((Protocol.HTTP, Protocol.TCP)))
+        )
         model = Service(
             ServiceKey(f"{name}.ns.svc.cluster.local", "ns"), name, (port,), draw(st.sampled_from(Resolution)),
             Origin.FEDERATION, created=draw(ages), clusters=(cluster,),
@@ -171,7 +186,8 @@ upserts = st.integers(0, 19).flatmap(lambda chance: mesh() if chance == 7 else n
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Event]]:
     """A populated world, then small batches of upserts, deletes and repeats of earlier events, in any order."""
-    world = draw(st.lists(upserts, min_size=12, max_size=24))
+    kinds = (service, slice_of, pod, node, service_entry, workload_entry)
+    world = [draw(kind(name)) for kind in kinds for name in NAMES] + [draw(peer("west"))]
     seen, batches = list(world), [world]
     for size in draw(st.lists(st.sampled_from((1, 1, 1, 2, 5)), min_size=4, max_size=8)):
         batch: list[Event] = []
@@ -197,7 +213,9 @@ def facts(snapshot: Snapshot) -> Iterator[Any]:
 def from_scratch(store: Store, ledger: dict[str, str], order: int) -> Snapshot:
     """A snapshot of the store's rows by a new store and a new builder, rows in another order."""
     fresh = Store()
-    rows = [Upsert(Kind(kind), key, value) for kind, table in store.tables().by_kind.items() for key, value in table.items()]
+    rows = [
+        Upsert(Kind(kind), key, value) for kind, table in store.tables().by_kind.items() for key, value in table.items()
+    ]
     fresh.apply(rows[::-1] if order else rows)
     return SnapshotBuilder(PLACE, ledger).build(fresh.tables())
 

@@ -103,5 +103,7 @@ def test_virtual_addresses_for_internal_entries_without_one(build: Build) -> Non
     assert vips[0].startswith("240.240.")
     assert build(plain, ledger={"one.test": "240.240.0.9"}).services[KEY].vips == ("240.240.0.9",)
     assert build(plain.replace("MESH_INTERNAL", "MESH_EXTERNAL")).services[KEY].vips == ()
-    off = plain.replace("namespace: ns,", 'namespace: ns, labels: {networking.istio.io/enable-autoallocate-ip: "false"},')
+    off = plain.replace(
+        "namespace: ns,", 'namespace: ns, labels: {networking.istio.io/enable-autoallocate-ip: "false"},'
+    )
     assert build(off).services[KEY].vips == ()
