@@ -1,4 +1,7 @@
-"""What sources say: whole objects come and go. Consumers assume only convergence, never order or completeness of events."""
+"""What sources say: whole objects come and go. Pure values.
+
+Consumers assume only convergence, never order or completeness of events.
+"""
 
 from __future__ import annotations
 

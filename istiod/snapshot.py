@@ -1,6 +1,6 @@
 """A frozen, indexed picture of everything one control plane knows, shared by all work on one revision.
 
-Input is the store's tables; derived parts are reused from the previous snapshot where their inputs are the same objects.
+Input is the store's tables; derived parts are reused from the previous snapshot where their inputs are the same.
 Nothing here depends on how the tables came to be.
 """
 
@@ -29,9 +29,10 @@ from istiod.store import Tables
 class Snapshot:
     """One revision of the world. Mappings are never changed after construction.
 
-    `services` is sorted as conflicts are settled: oldest first, then by host and namespace. `hosts` lists the services of a
-    host (several namespaces may own one). `addresses` maps a workload's address to the services that have it as endpoint.
-    `tables` are the raw objects by kind, for the policies that `resolve` looks up. `local` is what this cluster declares.
+    `services` is sorted as conflicts are settled: oldest first, then by host and namespace. `hosts` lists the services
+    of a host (several namespaces may own one). `addresses` maps a workload's address to the services that have it as
+    endpoint. `tables` are the raw objects by kind, for the policies that `resolve` looks up. `local` is what this
+    cluster declares.
     """
 
     revision: int
@@ -49,10 +50,11 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs between two snapshots. `config` is anything but endpoints; `endpoints` names services whose endpoints do.
+    """What differs between two snapshots: `config` anything but endpoints, `endpoints` the services whose endpoints do.
 
-    An endpoint change that shows up in upstreams too counts as `config`: identities, mutual TLS, or endpoints that stand in the
-    upstream itself (DNS, original destination). Whether a proxy's own ports changed, `view.classes.view_of` tells.
+    An endpoint change that shows up in upstreams too counts as `config`: identities, mutual TLS, or endpoints that
+    stand in the upstream itself (DNS, original destination). Whether a proxy's own ports changed,
+    `view.classes.view_of` tells.
     """
 
     config: bool

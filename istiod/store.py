@@ -1,7 +1,7 @@
 """The one mutable model of a control plane: a table per kind, written by one task, handed out as frozen copies.
 
-Copies only tables that changed; an unchanged table is the same object in every snapshot, so what was derived of it can be
-kept by identity.
+Copies only tables that changed; an unchanged table is the same object in every snapshot, so what was derived of it can
+be kept by identity.
 """
 
 from __future__ import annotations

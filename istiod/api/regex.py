@@ -1,7 +1,7 @@
 """Whether RE2, the engine of Envoy, would take a regular expression. Pure.
 
-A pattern that Envoy refuses costs a whole resource, so it has to be found in the object. There is no RE2 here: the check
-is Python's compiler, with what only one of the two knows taken out.
+A pattern that Envoy refuses costs a whole resource, so it has to be found in the object. There is no RE2 here: the
+check is Python's compiler, with what only one of the two knows taken out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Virtual addresses for services that have none of their own, from a ledger that outlives restarts. Pure.
 
-Range and purpose are Istio's (240.240.0.0/16, so that a name resolves to something a sidecar can tell apart). An address
-once given to a host stays with it; a new host starts at a place derived from its name, so that clusters mostly agree.
+Range and purpose are Istio's (240.240.0.0/16, so that a name resolves to something a sidecar can tell apart). An
+address once given to a host stays with it; a new host starts at a place derived from its name, so that
+clusters mostly agree.
 """
 
 from __future__ import annotations

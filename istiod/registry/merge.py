@@ -1,8 +1,8 @@
 """Many contributions to one host -> one service. Pure, and the same whatever order they come in.
 
 Rules: in one namespace the oldest declaration of a host wins, a Kubernetes Service before a ServiceEntry (Istio's
-service registry); what other clusters export joins the local service of the same host and namespace (sameness): ports as
-a union, endpoints side by side, the local virtual address kept. Between clusters the older export wins, then the
+service registry); what other clusters export joins the local service of the same host and namespace (sameness): ports
+as a union, endpoints side by side, the local virtual address kept. Between clusters the older export wins, then the
 cluster's name.
 """
 

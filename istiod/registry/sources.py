@@ -1,8 +1,8 @@
 """What each object of the tables contributes, computed again only for objects that a change can reach.
 
-Private state of the registry's builder. Owns which object depends on which: a slice on its Service, a pod on the Services
-and ServiceEntries that hold or select it, a node on its pods. Contributions depend on the tables alone, never on their
-history.
+Private state of the registry's builder. Owns which object depends on which: a slice on its Service, a pod on the
+Services and ServiceEntries that hold or select it, a node on its pods. Contributions depend on the tables
+alone, never on their history.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ def _peer_source(record: ServiceRecordKey | EntryKey, cluster: str) -> Source:
 
 
 _READ = (
-    Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.POD, Kind.NODE, Kind.SERVICE_EXPORT, Kind.SERVICE_ENTRY, Kind.WORKLOAD_ENTRY,
-    Kind.PEER,
+    Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.POD, Kind.NODE, Kind.SERVICE_EXPORT, Kind.SERVICE_ENTRY,
+    Kind.WORKLOAD_ENTRY, Kind.PEER,
 )  # fmt: skip
 _NO_PEER = Peer("")

@@ -73,7 +73,6 @@ class Contents:
         """What differs from the last call; one batch."""
         events: list[Event] = []
         for key in sorted(self._touched):
-            self._changed.update(self._holders.get(key, ()))
             events += self._said_of(key)
         for name in sorted(self._changed):
             findings = tuple(self._findings(name))
@@ -119,9 +118,8 @@ class Contents:
         if file is None:
             return
         yield from file.findings
-        for key in sorted(file.objects):
-            if (winner := self._holders[key][0]) != name:
-                yield _duplicate(key, name, winner)
+        for key in sorted(key for key in file.objects if self._holders[key][0] != name):
+            yield _duplicate(key, name, self._holders[key][0])
 
 
 class MeshFile:

@@ -1,7 +1,7 @@
 """Puts a proxy into its class: the view says all that its configuration may depend on, and nothing else.
 
-Pure: proxy + snapshot -> view. Labels are cut down to keys that some policy selects on, so that replicas of one Deployment
-(and often whole namespaces) share a view.
+Pure: proxy + snapshot -> view. Labels are cut down to keys that some policy selects on, so that replicas of one
+Deployment (and often whole namespaces) share a view.
 """
 
 from __future__ import annotations

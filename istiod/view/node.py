@@ -1,6 +1,7 @@
 """An xDS node as plain values -> `Proxy`. Rules: Istio's node id and metadata contract.
 
-Claims only: who the proxy really is, the authenticated peer says. Sizes are bounded, since anybody who can connect sends this.
+Claims only: who the proxy really is, the authenticated peer says. Sizes are bounded, since anybody who can
+connect sends this.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def proxy_from_node(
 
 
 def _placed(labels: Labels, place: Locality, cluster: str, network: str) -> Labels:
-    """Labels with the proxy's place written in, as those of endpoints are, so that failoverPriority can compare them."""
+    """Labels with the proxy's place written in, as those of endpoints are, for failoverPriority to compare."""
     found = {
         REGION_LABEL: place.region,
         ZONE_LABEL: place.zone,

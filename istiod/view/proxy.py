@@ -58,7 +58,8 @@ class ServiceTarget:
 class ProxyView:
     """The class key: proxies with equal views get equal configuration. Everything `resolve` may ask of a proxy is here.
 
-    `labels` are cut down to the keys that some policy of the mesh can select on. `targets` are sorted, oldest service first.
+    `labels` are cut down to the keys that some policy of the mesh can select on. `targets` are sorted, oldest service
+    first.
     """
 
     type: ProxyType

@@ -1,4 +1,4 @@
-"""Which objects a class of proxies sees: services, VirtualServices and the DestinationRule in force, with Sidecar scopes.
+"""Which objects a class of proxies sees: services, VirtualServices, the DestinationRule in force; Sidecar scopes.
 
 Pure look-ups with results kept per unchanged inputs. Rules: `exportTo` and `Sidecar` references, and Istio's order of
 DestinationRules (the client's namespace, then the service's, then the root namespace; one level hides the next).
@@ -37,7 +37,10 @@ class DestinationPolicy:
 
 
 def sidecar_of(snapshot: Snapshot, view: ProxyView) -> Object[Sidecar] | None:
-    """The Sidecar that scopes a view: one that selects its labels, its namespace's, the root namespace's; routers have none."""
+    """The Sidecar that scopes a view: one that selects its labels, else its namespace's, else the root namespace's.
+
+    Routers have none.
+    """
     if view.type is ProxyType.ROUTER:
         return None
     index = _sidecars(snapshot.tables.get(Kind.SIDECAR, _NOTHING))
@@ -122,9 +125,9 @@ def egress_admits(hosts: Sequence[str], sidecar_namespace: str, owner: str, host
     """Whether a Sidecar's egress host patterns (`namespace/host`) let in an object of `owner` for `host`."""
     for entry in hosts:
         namespace, _, pattern = entry.partition("/")
-        if namespace in ("*", owner) or (namespace == "." and owner == sidecar_namespace):
-            if host_matches(pattern, host) or (host.startswith("*") and host_matches(host, pattern)):
-                return True
+        here = namespace in ("*", owner) or (namespace == "." and owner == sidecar_namespace)
+        if here and (host_matches(pattern, host) or (host.startswith("*") and host_matches(host, pattern))):
+            return True
     return False
 
 

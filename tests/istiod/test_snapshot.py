@@ -78,7 +78,11 @@ def test_endpoint_change_touches_one_service_and_reuses_the_rest(world: World) -
     "changed",
     [
         {"endpoints": [{"address": "10.0.0.1", "serviceAccount": "other"}]},
-        {"endpoints": [{"address": "10.0.0.1", "serviceAccount": "sa", "labels": {"security.istio.io/tlsMode": "istio"}}]},
+        {
+            "endpoints": [
+                {"address": "10.0.0.1", "serviceAccount": "sa", "labels": {"security.istio.io/tlsMode": "istio"}}
+            ]
+        },
         {"endpoints": []},
         {"addresses": ["10.255.0.9"]},
         {"ports": [{"number": 80, "name": "http", "protocol": "TCP"}]},

@@ -146,6 +146,7 @@ def test_wrong(kind: str, spec: str, severity: Severity, path: str, message: str
         ("DestinationRule", DR + "traffic_policy: {load_balancer: {simple: LEAST_REQUEST}}"),
         ("DestinationRule", DR + "workloadSelector: {matchLabels: {a: b}}\ntrafficPolicy: {outlierDetection: {consecutive5xxErrors: 3}}"),
         ("Sidecar", "egress: [{port: {number: 1}, hosts: ['./*']}, {hosts: ['~/*']}]"),
+        ("Service", "ports: [{port: 53, name: dns, protocol: UDP}, {port: 53, name: dns-tcp}]"),
         ("ServiceEntry", SE + "resolution: STATIC\nendpoints: [{network: n2, weight: 3}, {address: '::1'}]"),
         ("PeerAuthentication", "selector: {matchLabels: {a: b}}\nportLevelMtls: {80: {mode: DISABLE}}"),
     ],

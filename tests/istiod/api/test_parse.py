@@ -241,9 +241,49 @@ scalars = (
     | st.sampled_from(["1s", "*", "a.com", "http"])
 )
 names = st.sampled_from(
-    "spec metadata name namespace labels hosts http tls tcp route match uri regex destination host subset weight port number "
-    "trafficPolicy loadBalancer simple ports endpoints address selector matchLabels mtls mode servers egress addresses "
-    "localityLbSetting distribute to workloadSelector portLevelMtls outlierDetection subsets protocol headers".split()
+    [
+        "spec",
+        "metadata",
+        "name",
+        "namespace",
+        "labels",
+        "hosts",
+        "http",
+        "tls",
+        "tcp",
+        "route",
+        "match",
+        "uri",
+        "regex",
+        "destination",
+        "host",
+        "subset",
+        "weight",
+        "port",
+        "number",
+        "trafficPolicy",
+        "loadBalancer",
+        "simple",
+        "ports",
+        "endpoints",
+        "address",
+        "selector",
+        "matchLabels",
+        "mtls",
+        "mode",
+        "servers",
+        "egress",
+        "addresses",
+        "localityLbSetting",
+        "distribute",
+        "to",
+        "workloadSelector",
+        "portLevelMtls",
+        "outlierDetection",
+        "subsets",
+        "protocol",
+        "headers",
+    ]
 )
 garbage = st.recursive(
     scalars,

@@ -154,7 +154,8 @@ texts = st.lists(
 @settings(max_examples=200, deadline=None)
 def test_tables_are_a_function_of_the_files(steps: list[tuple[str, str | None, bool]], seed: int) -> None:
     """However the files came to be as they are, what is said of them is what a fresh start would say."""
-    contents, store, files = Contents(), Store(), {}
+    contents, store = Contents(), Store()
+    files: dict[str, str] = {}
     for name, text, look in steps:
         if text is None:
             contents.remove(name)

@@ -31,7 +31,9 @@ def test_metadata_comes_before_the_id() -> None:
     assert proxy.labels["topology.istio.io/network"] == "n1"
 
 
-@pytest.mark.parametrize(("said", "expected"), [("true", True), ("TRUE", True), (True, True), ("false", False), (1, False)])
+@pytest.mark.parametrize(
+    ("said", "expected"), [("true", True), ("TRUE", True), (True, True), ("false", False), (1, False)]
+)
 def test_booleans_are_text_or_real(said: object, expected: bool) -> None:
     assert read(ISTHMUS_SDS=said).agentless is expected
     assert read(HTTP10=said).http10 is expected

@@ -1,0 +1,269 @@
+"""The authority of a mesh: makes its root and its store, hands out join tokens, and answers join requests.
+
+A shell around `federation.join` (which checks) and `federation.pki` (which signs). Whoever runs it holds the root's key and the
+store's root user; nobody else does, and neither ever goes into the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from federation.etcd import Compacted, Etcd, Options, Permission, StoreReplaced, Watched
+from federation.join import (
+    OPEN,
+    REVOKED,
+    USED,
+    JoinAnswer,
+    JoinRequest,
+    JoinToken,
+    TokenRecord,
+    answer_key,
+    check_request,
+    request_key,
+    token_key,
+)
+from federation.keys import ClusterKey, Layout
+from federation.mesh_files import AuthorityFiles, MeshInfo
+from federation.model.errors import Conflict, InvalidInput, Unavailable
+from federation.model.findings import Finding, Severity
+from federation.pki.bundle import fingerprint, load_authority, save_authority
+from federation.pki.csr import read_csr
+from federation.pki.issue import Authority as Signer
+from federation.pki.issue import make_root, pem_of, sign_intermediate, sign_server, sign_user
+from federation.pki.keys import encode_key, generate_key
+from federation.records import SCHEMA
+from federation.runtime.atomic import write_atomic
+from federation.schema import records_pb2 as pb
+
+log = structlog.get_logger("authority")
+
+USER_TTL = timedelta(days=90)
+SERVER_TTL = timedelta(days=365)
+LEFT = "left"
+
+
+def init_files(files: AuthorityFiles, info: MeshInfo, server_names: Sequence[str]) -> bool:
+    """Make the root CA and the store's certificates where there are none; returns whether anything was made."""
+    now = datetime.now(UTC)
+    if (files.root / "ca-key.pem").exists():
+        known = files.info()
+        if known.mesh != info.mesh:
+            message = f"holds mesh {known.mesh!r}, not {info.mesh!r}"
+            raise InvalidInput(
+                [
+                    Finding(
+                        Severity.ERROR, "OtherMesh", f"Directory {files.directory}", "", message, "give another --dir"
+                    )
+                ]
+            )
+        return False
+    files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    root = make_root(info.mesh, now)
+    pem = pem_of(root.certificate)
+    save_authority(files.root, pem, encode_key(root.key), pem, pem)
+    user_key, server_key = generate_key(), generate_key()
+    write_atomic(files.etcd_cert, sign_user(root, user_key.public_key(), "root", USER_TTL, now), 0o644)
+    write_atomic(files.etcd_key, encode_key(user_key))
+    names = tuple(dict.fromkeys((*server_names, "localhost", "127.0.0.1")))
+    write_atomic(files.server_cert, sign_server(root, server_key.public_key(), names, SERVER_TTL, now), 0o644)
+    write_atomic(files.server_key, encode_key(server_key))
+    files.save_info(info)
+    return True
+
+
+def connect(files: AuthorityFiles) -> Etcd:
+    """The store as its root user."""
+    return Etcd(Options(files.info().endpoints, files.root_cert, files.etcd_cert, files.etcd_key))
+
+
+async def init_store(etcd: Etcd, mesh: str) -> bool:
+    """Give an empty store its identity and switch authentication on; returns whether anything was done."""
+    layout = Layout(mesh)
+    made = False
+    if await etcd.get(layout.meta) is None:
+        meta = pb.StoreMeta(store_id=uuid.uuid4().hex, epoch=1, schema_min=SCHEMA, schema_max=SCHEMA, mesh=mesh)
+        await etcd.create(layout.meta, meta.SerializeToString())
+        made = True
+    for step in (
+        etcd.auth.add_role("root"),
+        etcd.auth.add_user("root"),
+        etcd.auth.grant_role("root", "root"),
+    ):
+        with suppress(Conflict):
+            await step
+    await etcd.auth.enable()
+    return made
+
+
+class Authority:
+    """Acts for one mesh with its root key and its store."""
+
+    def __init__(self, files: AuthorityFiles, etcd: Etcd) -> None:
+        self._files = files
+        self._etcd = etcd
+        self._info = files.info()
+        self._layout = Layout(self._info.mesh)
+
+    def _signer(self) -> tuple[Signer, bytes]:
+        return load_authority(self._files.root)
+
+    async def create_token(self, cluster: str, network: str, region: str, trust_domain: str, ttl: float) -> JoinToken:
+        """A new token; `ttl` seconds. Its store user can write one request and read one answer."""
+        now = time.time()
+        record = TokenRecord(secrets.token_hex(8), cluster, network, region, trust_domain, now, now + ttl)
+        user = f"join-{record.id}"
+        root, roots_pem = self._signer()
+        key = generate_key()
+        certificate = sign_user(root, key.public_key(), user, timedelta(seconds=ttl), datetime.now(UTC))
+        await self._etcd.create(token_key(self._layout, record.id), msgspec.json.encode(record))
+        await self._add_user(
+            user,
+            Permission(request_key(self._layout, record.id), prefix=False, write=True),
+            Permission(answer_key(self._layout, record.id), prefix=False),
+            Permission(self._layout.meta, prefix=False),
+        )
+        return JoinToken(
+            self._info.mesh, record.id, cluster, network, region, trust_domain, self._info.endpoints,
+            roots_pem, encode_key(key), certificate, record.expires,
+        )  # fmt: skip
+
+    async def tokens(self) -> list[TokenRecord]:
+        """All tokens, oldest first."""
+        listing = await self._etcd.list_prefix(self._layout.joins)
+        records = [msgspec.json.decode(kv.value, type=TokenRecord) for kv in listing.kvs if kv.key.endswith("/token")]
+        return sorted(records, key=lambda record: record.created)
+
+    async def revoke_token(self, token: str) -> None:
+        """Make a token useless; raises Conflict if there is none of that id."""
+        record = await self._token(token)
+        if record is None:
+            raise Conflict(f"there is no token {token!r}: see `isthmus cluster token list`")
+        await self._close_token(record, REVOKED)
+
+    async def _token(self, token: str) -> TokenRecord | None:
+        kv = await self._etcd.get(token_key(self._layout, token))
+        return msgspec.json.decode(kv.value, type=TokenRecord) if kv is not None else None
+
+    async def _close_token(self, record: TokenRecord, state: str) -> None:
+        closed = msgspec.structs.replace(record, state=state)
+        await self._etcd.put(token_key(self._layout, record.id), msgspec.json.encode(closed))
+
+    async def clusters(self) -> list[pb.Cluster]:
+        """All registrations, tombstones included."""
+        listing = await self._etcd.list_prefix(self._layout.clusters)
+        return [pb.Cluster.FromString(kv.value) for kv in listing.kvs]
+
+    async def pending(self) -> list[str]:
+        """Ids of tokens with a request that has no answer."""
+        listing = await self._etcd.list_prefix(self._layout.joins)
+        keys = {kv.key for kv in listing.kvs}
+        asked = [kv.key.split("/")[-2] for kv in listing.kvs if kv.key.endswith("/request")]
+        return [token for token in asked if answer_key(self._layout, token) not in keys]
+
+    async def answer(self, token: str) -> JoinAnswer:
+        """Check one request, sign or refuse, register the cluster. The answer is in the store when this returns."""
+        kv = await self._etcd.get(request_key(self._layout, token))
+        if kv is None:
+            raise Conflict(f"token {token!r} has no request yet")
+        request = msgspec.msgpack.decode(kv.value, type=JoinRequest)
+        record = await self._token(token)
+        findings = check_request(request, record, await self.clusters(), time.time())
+        if findings or record is None:
+            answer = JoinAnswer(problems=tuple((f.path, f.message, f.fix) for f in findings))
+        else:
+            answer = await self._admit(request)
+            await self._close_token(record, USED)
+        await self._etcd.put(answer_key(self._layout, token), msgspec.msgpack.encode(answer))
+        log.info(
+            "join_answered", cluster=request.cluster, accepted=answer.accepted, problems=[str(f) for f in findings]
+        )
+        return answer
+
+    async def _admit(self, request: JoinRequest) -> JoinAnswer:
+        root, roots_pem = self._signer()
+        now = datetime.now(UTC)
+        ca_key = read_csr(request.intermediate_csr).public_key()
+        user_key = read_csr(request.etcd_csr).public_key()
+        if not isinstance(ca_key, ec.EllipticCurvePublicKey) or not isinstance(user_key, ec.EllipticCurvePublicKey):
+            return JoinAnswer(problems=(("csr", "has a key that is not EC P-256", "use `isthmus cluster join`"),))
+        intermediate = sign_intermediate(root, ca_key, request.cluster, request.trust_domain, now)
+        user = f"cluster-{request.cluster}"
+        await self._add_user(
+            user,
+            Permission(self._layout.owned_by(request.cluster), write=True),
+            Permission(self._layout.exports),
+            Permission(self._layout.clusters),
+            Permission(self._layout.meta, prefix=False),
+            Permission(self._layout.bundle, prefix=False),
+            Permission(self._layout.base),
+        )
+        registration = pb.Cluster(
+            schema=SCHEMA,
+            name=request.cluster,
+            uid=request.uid,
+            network=request.network,
+            region=request.region,
+            trust_domain=request.trust_domain,
+            ca_fingerprint=fingerprint(intermediate),
+            schema_min=request.schema_min,
+            schema_max=request.schema_max,
+            joined_unix_ms=int(time.time() * 1000),
+            state="member",
+        )
+        await self._etcd.put(self._layout.format(ClusterKey(request.cluster)), registration.SerializeToString())
+        return JoinAnswer((), intermediate, sign_user(root, user_key, user, USER_TTL, now), roots_pem)
+
+    async def _add_user(self, user: str, *permissions: Permission) -> None:
+        for step in (self._etcd.auth.add_role(user), self._etcd.auth.add_user(user)):
+            with suppress(Conflict):
+                await step
+        for permission in permissions:
+            await self._etcd.auth.grant_permission(user, permission)
+        await self._etcd.auth.grant_role(user, user)
+
+    async def remove(self, cluster: str) -> list[str]:
+        """Take a cluster out of the mesh: tombstone, its user, its records. Returns the keys deleted; only its own."""
+        key = self._layout.format(ClusterKey(cluster))
+        kv = await self._etcd.get(key)
+        if kv is None:
+            raise Conflict(f"there is no cluster {cluster!r}: see `isthmus cluster list`")
+        registration = pb.Cluster.FromString(kv.value)
+        registration.state = LEFT
+        await self._etcd.put(key, registration.SerializeToString())
+        with suppress(Conflict):
+            await self._etcd.auth.delete_user(f"cluster-{cluster}")
+        with suppress(Conflict):
+            await self._etcd.auth.delete_role(f"cluster-{cluster}")
+        owned = await self._etcd.list_prefix(self._layout.owned_by(cluster))
+        await self._etcd.delete(self._layout.owned_by(cluster), prefix=True)
+        return [item.key for item in owned.kvs]
+
+    async def serve(self, on_answer: Callable[[str, JoinAnswer], None]) -> None:
+        """Answer every request as it comes, until cancelled."""
+        while True:
+            try:
+                for token in await self.pending():
+                    on_answer(token, await self.answer(token))
+                listing = await self._etcd.list_prefix(self._layout.joins)
+                async for batch in self._etcd.watch(self._layout.joins, listing.revision + 1):
+                    events = batch.events if isinstance(batch, Watched) else ()
+                    if any(event.kv.key.endswith("/request") and not event.deleted for event in events):
+                        break
+            except (Compacted, StoreReplaced, Unavailable) as error:
+                log.warning("store_lost", error=str(error))
+                await asyncio.sleep(0.5)
+
+
+def is_open(record: TokenRecord, now: float) -> bool:
+    """Whether a token can still be used."""
+    return record.state == OPEN and now < record.expires
