@@ -14,7 +14,7 @@ from federation.etcd import Etcd, Options, Watched
 from federation.join import JoinAnswer, JoinRequest, JoinToken, answer_key, request_key
 from federation.keys import Layout
 from federation.mesh_files import ClusterFiles, ClusterInfo
-from federation.model.errors import Denied, InvalidInput, Unavailable
+from federation.model.errors import Conflict, Denied, InvalidInput, Unavailable
 from federation.model.findings import Finding, Severity
 from federation.pki.bundle import save_authority
 from federation.pki.csr import make_csr
@@ -84,6 +84,8 @@ async def _ask(token: JoinToken, request: JoinRequest) -> JoinAnswer:
     async with Etcd(options) as etcd:
         try:
             await etcd.create(request_key(layout, token.id), msgspec.msgpack.encode(request))
+        except Conflict:
+            raise Denied("the token was used already: a token admits one cluster once; create a new one") from None
         except Denied as denied:
             raise Denied(f"the store refuses the token, it was revoked or used: {denied}") from denied
         key = answer_key(layout, token.id)

@@ -158,3 +158,10 @@ def test_cluster_local(build: Build) -> None:
     off: dict[str, Any] = {"serviceSettings": [{"settings": {"clusterLocal": False}, "hosts": [key.host]}]}
     assert not build(system, mesh=off).services[key].cluster_local
     assert not build(SERVICE).services[KEY].cluster_local
+
+
+def test_endpoints_are_in_the_order_of_their_slices_names(build: Build) -> None:
+    numbers = [5, 2, 7, 1, 6, 3, 4]
+    parts = [SLICE.replace("a-1", f"a-{n}").replace("10.0.0.1", f"10.0.0.{n}") for n in numbers]
+    found = build(SERVICE + "".join(parts)).endpoints[KEY]
+    assert [endpoint.address for endpoint in found] == [f"10.0.0.{n}" for n in sorted(numbers)]
