@@ -20,7 +20,7 @@ from federation.lab.etcd_server import EtcdServer
 HERE = Path(__file__).parent
 
 # Elections in a few hundred milliseconds; leases as short as one second.
-QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
+QUICK = ("--heartbeat-interval=25", "--election-timeout=250")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,7 +102,17 @@ async def server(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> Etc
 @pytest_asyncio.fixture(loop_scope="session")
 async def trio(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> EtcdServer:
     """Three members, for this test alone."""
-    made = EtcdServer(tmp_path / "etcd", 3, binary=binary, arguments=QUICK)
+    return await _three_members(binary, tmp_path, servers)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def lab_trio(lab_binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> EtcdServer:
+    """Three members of one version, where the client alone is at test."""
+    return await _three_members(lab_binary, tmp_path, servers)
+
+
+async def _three_members(binary: Path, directory: Path, servers: list[EtcdServer]) -> EtcdServer:
+    made = EtcdServer(directory / "etcd", 3, binary=binary, arguments=QUICK)
     servers.append(made)
     made.start()
     await made.wait_ready()

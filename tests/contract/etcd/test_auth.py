@@ -105,7 +105,7 @@ async def test_a_lease_survives_the_loss_of_its_token(locked: EtcdServer, west: 
         locked.start()
         await locked.wait_ready()
         before = lease.expires
-        while lease.expires < before + 2:
+        while lease.expires < before + 1.5:
             assert not lease.lost.is_set()
             await asyncio.sleep(0.05)
         assert await west.get("/c/west/lease") is not None

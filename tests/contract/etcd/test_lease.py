@@ -77,7 +77,7 @@ async def test_loss_after_an_outage_longer_than_the_lease(server: EtcdServer) ->
 
 async def test_lives_on_when_the_leader_dies(trio: EtcdServer) -> None:
     async with Etcd(Options(trio.endpoints, request_timeout=2.0)) as etcd, etcd.leases() as leases:
-        lease = await leases.grant(3)
+        lease = await leases.grant(2)
         await etcd.put("/a", b"", lease.id)
         statuses = [await etcd.status(endpoint) for endpoint in trio.endpoints]
         leader = next(status.endpoint for status in statuses if status.is_leader)
