@@ -14,13 +14,16 @@ from typing import Any
 import structlog
 
 from federation.etcd import Etcd
-from federation.keys import Layout
+from federation.keys import HeartbeatKey, Layout
 from federation.publish import Exports
 from federation.publisher import Publisher
+from federation.records import decode_plain
 from federation.runtime.atomic import write_atomic
 from federation.runtime.latest import Latest
 from federation.runtime.supervise import Service
+from federation.schema import records_pb2 as pb
 from federation.subscribe import FederationState, Subscriber
+from federation.table import Peer
 from istiod.export import exports_of
 from istiod.ingest import Ingest
 from istiod.settings import Settings
@@ -36,6 +39,7 @@ class Federation:
 
     def __init__(self, settings: Settings, etcd: Etcd, ingest: Ingest, version: str) -> None:
         layout = Layout(settings.mesh)
+        self._layout = layout
         self._settings = settings
         self._ingest = ingest
         self._exports: Latest[Exports] = Latest()
@@ -91,23 +95,40 @@ class Federation:
                 "records": published.records,
                 "heartbeatAgeSeconds": round(now - published.last_beat, 1) if published.last_beat else None,
             },
-            "peers": [_peer(peer, now, state.saved_unix) for peer in state.peers.values()],
+            "peers": [self._peer(peer, now, state.saved_unix) for peer in state.peers.values()],
+        }
+
+    def _peer(self, peer: Peer, now: float, saved_unix: float) -> dict[str, Any]:
+        return {
+            **_described(peer),
+            "heartbeatAgeSeconds": _heartbeat_age(peer, now, saved_unix),
+            "heartbeatSentAgeSeconds": _sent_age(self._layout, peer),
         }
 
 
-def _peer(peer: Any, now: float, saved_unix: float) -> dict[str, Any]:
-    seen = peer.heartbeat_seen
+def _heartbeat_age(peer: Peer, now: float, saved_unix: float) -> float | None:
+    """Seconds since a newer heartbeat arrived here (or since it was written to disk); None if there never was one."""
+    if not peer.generation:
+        return None
+    if peer.heartbeat_seen:
+        return round(now - peer.heartbeat_seen, 1)
+    return round(time.time() - saved_unix, 1) if saved_unix else None
+
+
+def _sent_age(layout: Layout, peer: Peer) -> float | None:
+    """Seconds since the newest heartbeat was sent, by the peer's clock against ours."""
+    raw = peer.raw.get(layout.format(HeartbeatKey(peer.cluster)))
+    beat = decode_plain(pb.Heartbeat, HeartbeatKey(peer.cluster), raw.value) if raw is not None else None
+    return round(time.time() - beat.sent_unix_ms / 1000, 1) if isinstance(beat, pb.Heartbeat) else None
+
+
+def _described(peer: Peer) -> dict[str, Any]:
     return {
         "cluster": peer.cluster,
         "network": peer.network,
         "region": peer.region,
         "state": peer.state or "member",
         "held": peer.held,
-        "heartbeatAgeSeconds": round(now - seen, 1)
-        if seen
-        else round(time.time() - saved_unix, 1)
-        if saved_unix
-        else None,
         "services": len(peer.services),
         "endpoints": sum(endpoint.weight for group in peer.endpoints.values() for endpoint in group),
         "gateways": [

@@ -6,6 +6,7 @@ Owns batching: what arrives while a snapshot is built goes into the next one.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ class Ingest:
         self._queued: list[Event] = []
         self._arrived = asyncio.Event()
         self.snapshots: Latest[Snapshot] = Latest()
+        self.changed = 0.0  # monotonic seconds of the newest snapshot
         for source in sources:
             readiness.wait_for(f"source {source}")
 
@@ -48,6 +50,7 @@ class Ingest:
             self._waiting -= tables.synced
             if changed and not self._waiting:
                 self.snapshots.set(self._builder.build(tables))
+                self.changed = time.monotonic()
                 await asyncio.sleep(0)
 
 

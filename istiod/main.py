@@ -25,13 +25,22 @@ from istiod.ca.authn import Authenticator
 from istiod.ca.authority_files import AuthorityFiles
 from istiod.ca.secrets import SecretProvider
 from istiod.ca.server import CertificateService, ServerTls
-from istiod.debug.http import debug_app, metrics_app, serve
+from istiod.debug.http import Query, View, debug_app, metrics_app, serve, serve_unix
+from istiod.debug.status import StatusSource, all_findings
 from istiod.events import MESH_KEY, Upsert
 from istiod.federate import Federation, keep_ledger, load_ledger
 from istiod.ingest import Ingest, names_view, registry_view
 from istiod.pipeline import Pipeline
 from istiod.registry.contribution import Place
-from istiod.settings import EtcdSettings, Settings, own_mesh_config, parse_address, with_own_mesh
+from istiod.settings import (
+    EtcdSettings,
+    Settings,
+    UnixAddress,
+    own_mesh_config,
+    parse_address,
+    parse_http_address,
+    with_own_mesh,
+)
 from istiod.snapshot import SnapshotBuilder
 from istiod.sources.files import FilesSource
 from istiod.xds.server import OPTIONS, AdsServer
@@ -74,7 +83,10 @@ def run_command(
         str, typer.Option(envvar=_env("SECURE_XDS_ADDRESS"), help="xDS and CSR over TLS; off without a CA.")
     ] = "off",
     http_address: Annotated[
-        str, typer.Option(envvar=_env("HTTP_ADDRESS"), help="Health and debug views.")
+        str,
+        typer.Option(
+            envvar=_env("HTTP_ADDRESS"), help="Health and debug views; host:port, or unix:/path for this user alone."
+        ),
     ] = "127.0.0.1:8080",
     metrics_address: Annotated[
         str, typer.Option(envvar=_env("METRICS_ADDRESS"), help="Prometheus metrics.")
@@ -113,7 +125,7 @@ def run_command(
         defaults=defaults,
         xds=parse_address(xds_address, "--xds-address"),
         secure_xds=parse_address(secure_xds_address, "--secure-xds-address"),
-        http=parse_address(http_address, "--http-address"),
+        http=parse_http_address(http_address, "--http-address"),
         metrics=parse_address(metrics_address, "--metrics-address"),
         state=state,
         ca_dir=ca_dir,
@@ -146,10 +158,12 @@ async def _serve(settings: Settings) -> None:
     ads = AdsServer(pipeline, authenticator.authorize, secrets.serve)
     csr = CertificateService(authority.issuers, authenticator)
     views = _views(ingest, pipeline)
+    source = StatusSource(settings, VERSION, readiness, ingest, pipeline, authority.validity, views)
+    views["status"] = source.status
     services = [
         Service("ingest", ingest.run, essential=True),
         Service("pipeline", pipeline.run, essential=True),
-        Service("http", _http(settings, readiness, views), essential=True),
+        Service("http", _http(settings, readiness, views, {"config": source.config}), essential=True),
     ]
     if settings.config_dir:
         files = FilesSource(settings.config_dir, settings.mesh_config, settings.mesh_networks, settings.defaults)
@@ -225,22 +239,25 @@ def _grpc(address: str, tls: ServerTls | None, ingest: Ingest, handlers: list[An
     return run
 
 
-def _views(ingest: Ingest, pipeline: Pipeline) -> dict[str, Callable[[], Any]]:
+def _views(ingest: Ingest, pipeline: Pipeline) -> dict[str, View]:
     return {
         "registryz": lambda: registry_view(ingest.snapshots.peek()),
         "names": lambda: names_view(ingest.snapshots.peek()),
         "syncz": lambda: [stream.status(time.monotonic(), time.time()) for stream in pipeline.streams],
-        "findings": lambda: _findings(ingest, pipeline),
+        "findings": lambda: all_findings(ingest, pipeline),
     }
 
 
 def _http(
-    settings: Settings, readiness: Readiness, views: dict[str, Callable[[], Any]]
+    settings: Settings, readiness: Readiness, views: dict[str, View], queries: dict[str, Query]
 ) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         runners = []
-        if settings.http:
-            runners.append(await serve(debug_app(readiness, views), settings.http.host, settings.http.port))
+        app = debug_app(readiness, views, queries)
+        if isinstance(settings.http, UnixAddress):
+            runners.append(await serve_unix(app, settings.http.path))
+        elif settings.http:
+            runners.append(await serve(app, settings.http.host, settings.http.port))
         if settings.metrics:
             runners.append(await serve(metrics_app(), settings.metrics.host, settings.metrics.port))
         try:
@@ -248,13 +265,10 @@ def _http(
         finally:
             for runner in runners:
                 await runner.cleanup()
+            if isinstance(settings.http, UnixAddress):
+                settings.http.path.unlink(missing_ok=True)
 
     return run
-
-
-def _findings(ingest: Ingest, pipeline: Pipeline) -> list[Any]:
-    snapshot = ingest.snapshots.peek()
-    return sorted({*(snapshot.findings if snapshot else ()), *pipeline.findings})
 
 
 def run() -> None:

@@ -12,6 +12,8 @@ from istiod.api.kinds import Kind
 from istiod.api.meshconfig import Defaults, IsthmusSettings, MeshConfig
 from istiod.events import Event, Upsert
 
+MAX_SOCKET_PATH = 107  # sun_path of Linux, without its closing zero
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -27,6 +29,29 @@ class Address:
     def loopback(self) -> bool:
         """Whether only this machine can reach it."""
         return self.host in ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A socket file to listen on, for its owner alone."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+def parse_http_address(text: str, flag: str) -> Address | UnixAddress | None:
+    """`host:port` or `unix:/path`; "" or "off" is None. Raises InvalidInput that names the flag."""
+    if not text.startswith("unix:"):
+        return parse_address(text, flag)
+    path = text.removeprefix("unix:")
+    if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
+        message = f"{path!r} is not an absolute path of at most {MAX_SOCKET_PATH} bytes"
+        raise InvalidInput(
+            [Finding(Severity.ERROR, "InvalidFlag", flag, "", message, f"e.g. {flag} unix:/run/istiod.sock")]
+        )
+    return UnixAddress(Path(path))
 
 
 def parse_address(text: str, flag: str) -> Address | None:
@@ -63,7 +88,7 @@ class Settings:
     defaults: str
     xds: Address | None
     secure_xds: Address | None
-    http: Address | None
+    http: Address | UnixAddress | None
     metrics: Address | None
     state: Path | None
     ca_dir: Path | None

@@ -24,7 +24,7 @@ class StoreReplaced(Unavailable):
 
 
 class NeverSent(Unavailable):
-    """No connection: the request has certainly not been carried out."""
+    """The request has certainly not been carried out: no connection, or etcd turned it away and it may be repeated."""
 
 
 class BadToken(Denied):
@@ -33,7 +33,8 @@ class BadToken(Denied):
 
 _BAD_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
 _DENIED = ("permission denied", "authentication failed", "invalid auth management")
-_NOT_CONNECTED = ("failed to connect to all addresses", "DNS resolution failed")
+# The last one: users or roles changed while the request was on its way through etcd, which then carries out nothing.
+_NOT_DONE = ("failed to connect to all addresses", "DNS resolution failed", "revision in header is old")
 _UNAVAILABLE = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -58,7 +59,7 @@ def convert_error(code: grpc.StatusCode, details: str, endpoint: str) -> Isthmus
     if code is grpc.StatusCode.OUT_OF_RANGE:
         return _out_of_range(details, text)
     if code in _UNAVAILABLE:
-        return NeverSent(text) if _has(details, _NOT_CONNECTED) else Unavailable(text)
+        return NeverSent(text) if _has(details, _NOT_DONE) else Unavailable(text)
     if code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.ALREADY_EXISTS):
         return Conflict(text)
     if "request is too large" in details:

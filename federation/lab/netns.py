@@ -1,176 +1,205 @@
-"""Network namespaces for a plan: links, addresses, routes, firewall and capture, as batches for `ip` and `iptables-restore`.
+"""Makes and removes the namespaces, links, addresses, firewalls and kernel settings of a plan; opens sockets inside
+them.
 
-Nothing is ever made in the machine's own namespace but the namespaces themselves. Text is made purely; the shell is `apply`.
+Owns the `ip`, `iptables` and `nsenter` commands. Knows no process of the lab and keeps no state: what is there is
+found by the plan's prefix. Nothing is added to the machine's own network namespace.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
+import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
-from federation.lab.plan import ETCD_ADDRESS, GATEWAY_PORT, Cluster, LabPlan, Pod
-from federation.model.errors import Unavailable
+from federation.lab.capture import capture_rules, router_rules
+from federation.lab.topology import BRIDGE, GATEWAY_PORTS, Leg, Node, Plan, Role, Segment
+from federation.model.errors import InvalidInput, Unavailable
+from federation.model.findings import Finding, Severity
 
-PROXY_UID = 1337
-APP_UID = 1000
-OUTBOUND_PORT, INBOUND_PORT = 15001, 15006
-NOT_CAPTURED = (15008, 15020, 15021, 15090)
-
-
-def router_ns(plan: LabPlan, cluster: Cluster) -> str:
-    """Name of the namespace with a cluster's bridge and router."""
-    return f"{plan.prefix}{cluster.name}-net"
-
-
-def wan_ns(plan: LabPlan) -> str:
-    """Name of the namespace with the wide area's bridge."""
-    return f"{plan.prefix}wan"
-
-
-def etcd_ns(plan: LabPlan) -> str:
-    """Name of the store's namespace."""
-    return f"{plan.prefix}etcd"
-
-
-def istiod_ns(plan: LabPlan, cluster: Cluster) -> str:
-    """Name of a control plane's namespace."""
-    return f"{plan.prefix}{cluster.name}-istiod"
-
-
-def pod_ns(plan: LabPlan, pod: Pod) -> str:
-    """Name of a pod's namespace."""
-    return f"{plan.prefix}{pod.cluster}-{pod.name}"
+T = TypeVar("T")
+RUN = Path("/run/netns")
+COMMAND_SECONDS = 20.0
+CLONE_NEWNET = 0x40000000
+TOOLS = {
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "iptables-restore": "iptables",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+}
+# Many short connections from one address to one captured port need ports back quickly.
+POD_SETTINGS = {
+    "ipv4/tcp_tw_reuse": "1",
+    "ipv4/ip_local_port_range": "1024 65000",
+    "netfilter/nf_conntrack_tcp_timeout_time_wait": "1",
+}
 
 
-def namespaces(plan: LabPlan) -> list[str]:
-    """All namespaces of a lab."""
-    names = [wan_ns(plan), etcd_ns(plan)]
-    for cluster in plan.clusters:
-        names += [router_ns(plan, cluster), istiod_ns(plan, cluster)]
-        names += [pod_ns(plan, pod) for pod in (*cluster.pods, *cluster.gateways)]
-    return names
-
-
-def port_on_wan(kind: str, cluster: Cluster, number: int = 0) -> str:
-    """Name of a link's end in the wide area's bridge."""
-    return f"w{kind}{cluster.index}-{number}"
-
-
-def link_commands(plan: LabPlan) -> Iterator[str]:
-    """`ip -batch` lines that make every link in place."""
-    wan = wan_ns(plan)
-    for name in namespaces(plan):
-        yield f"netns add {name}"
-    yield f"-n {wan} link add br0 type bridge"
-    yield f"-n {wan} link set br0 up"
-    yield from _wire(etcd_ns(plan), "eth0", wan, "wetcd", f"{ETCD_ADDRESS}/24")
-    for cluster in plan.clusters:
-        yield from _cluster_links(plan, cluster, wan)
-
-
-def _cluster_links(plan: LabPlan, cluster: Cluster, wan: str) -> Iterator[str]:
-    router = router_ns(plan, cluster)
-    yield f"-n {router} link add br0 type bridge"
-    yield f"-n {router} addr add {cluster.router}/16 dev br0"
-    yield f"-n {router} link set br0 up"
-    yield f"-n {router} link set lo up"
-    yield from _wire(router, "wan0", wan, port_on_wan("r", cluster), f"{cluster.router_wan}/24")
-    control = istiod_ns(plan, cluster)
-    yield from _wire(control, "eth0", router, "istiod", f"{cluster.istiod}/16")
-    yield from _wire(control, "eth1", wan, port_on_wan("i", cluster), f"{cluster.istiod_wan}/24")
-    for number, pod in enumerate((*cluster.pods, *cluster.gateways)):
-        name = pod_ns(plan, pod)
-        yield from _wire(name, "eth0", router, f"p{number}", f"{pod.address}/16")
-        if pod.wan:
-            yield from _wire(name, "eth1", wan, port_on_wan("g", cluster, number), f"{pod.wan}/24")
-        yield f"-n {name} route add default via {cluster.router}"
-
-
-def _wire(inside: str, device: str, bridge: str, port: str, address: str) -> Iterator[str]:
-    yield f"link add {device} netns {inside} type veth peer name {port} netns {bridge}"
-    yield f"-n {inside} addr add {address} dev {device}"
-    yield f"-n {inside} link set {device} up"
-    yield f"-n {inside} link set lo up"
-    yield f"-n {bridge} link set {port} master br0"
-    yield f"-n {bridge} link set {port} up"
-
-
-def router_rules(plan: LabPlan, cluster: Cluster) -> str:
-    """A pod reaches its own network, and of other networks the gateways alone, from the router's address."""
-    gateways = ",".join(gateway.wan for other in plan.clusters for gateway in other.gateways if other.name != cluster.name)
-    lines = ["*filter", ":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]"]
-    lines.append("-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
-    if gateways:
-        lines.append(f"-A FORWARD -i br0 -o wan0 -p tcp -d {gateways} --dport {GATEWAY_PORT} -j ACCEPT")
-    lines += ["COMMIT", "*nat", ":POSTROUTING ACCEPT [0:0]", "-A POSTROUTING -o wan0 -j MASQUERADE", "COMMIT", ""]
-    return "\n".join(lines)
-
-
-def capture_rules() -> str:
-    """Istio's REDIRECT rules: what the application sends and gets goes through the sidecar, the sidecar's own does not."""
-    lines = ["*nat", ":PREROUTING ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]"]
-    chains = ("ISTIO_INBOUND", "ISTIO_IN_REDIRECT", "ISTIO_OUTPUT", "ISTIO_REDIRECT")
-    lines += [f":{chain} - [0:0]" for chain in chains]
-    lines += [
-        f"-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports {OUTBOUND_PORT}",
-        f"-A ISTIO_IN_REDIRECT -p tcp -j REDIRECT --to-ports {INBOUND_PORT}",
-        "-A PREROUTING -p tcp -j ISTIO_INBOUND",
-        "-A OUTPUT -p tcp -j ISTIO_OUTPUT",
-    ]
-    lines += [f"-A ISTIO_INBOUND -p tcp --dport {port} -j RETURN" for port in NOT_CAPTURED]
-    lines += ["-A ISTIO_INBOUND -p tcp -j ISTIO_IN_REDIRECT", "-A ISTIO_OUTPUT -s 127.0.0.6/32 -o lo -j RETURN"]
-    for owner in (f"--uid-owner {PROXY_UID}", f"--gid-owner {PROXY_UID}"):
-        lines += [
-            f"-A ISTIO_OUTPUT ! -d 127.0.0.1/32 -o lo -p tcp ! --dport 15008 -m owner {owner} -j ISTIO_IN_REDIRECT",
-            f"-A ISTIO_OUTPUT -o lo -m owner ! {owner} -j RETURN",
-            f"-A ISTIO_OUTPUT -m owner {owner} -j RETURN",
-        ]
-    lines += ["-A ISTIO_OUTPUT -d 127.0.0.1/32 -j RETURN", "-A ISTIO_OUTPUT -j ISTIO_REDIRECT", "COMMIT", ""]
-    return "\n".join(lines)
-
-
-def bring_up(plan: LabPlan) -> None:
-    """Make all namespaces and links of a plan. Raises Unavailable with the command's own words."""
-    missing = [tool for tool in ("ip", "iptables-restore", "nsenter", "setpriv", "sysctl") if shutil.which(tool) is None]
+def check_machine() -> None:
+    """Raise InvalidInput with everything that keeps a lab from starting here."""
+    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    findings = []
     if missing:
-        raise Unavailable(f"the lab needs {', '.join(missing)}: apt-get install iproute2 iptables util-linux procps")
-    run(["ip", "-batch", "-"], "\n".join(link_commands(plan)) + "\n")
-    capture = capture_rules()
-    script = ["set -e"]
-    for cluster in plan.clusters:
-        router = router_ns(plan, cluster)
-        script.append(f"{_in(router)} sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=0 || {_in(router)} sysctl -qw net.ipv4.ip_forward=1")
-        script.append(f"{_in(router)} iptables-restore -w <<'EOF'\n{router_rules(plan, cluster)}EOF")
-        for pod in cluster.pods:
-            script.append(f"{_in(pod_ns(plan, pod))} iptables-restore -w <<'EOF'\n{capture}EOF")
-            tuning = "net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='1024 65000'"
-            script.append(f"{_in(pod_ns(plan, pod))} sysctl -qw {tuning}")
-    script.append(f"{_in(wan_ns(plan))} sysctl -qw net.bridge.bridge-nf-call-iptables=0 || true")
-    run(["sh", "-s"], "\n".join(script) + "\n")
+        message = f"there is no {', '.join(t for t in TOOLS if shutil.which(t) is None)}"
+        findings.append(_finding("MissingTool", message, f"apt-get install {' '.join(missing)}"))
+    if os.geteuid() != 0:
+        findings.append(_finding("NotRoot", "network namespaces need root", "run it with sudo"))
+    if findings:
+        raise InvalidInput(findings)
 
 
-def take_down(prefix: str) -> list[str]:
-    """Delete every namespace that begins with a prefix; links inside go with them. Returns their names."""
-    found = sorted(name for name in existing() if name.startswith(prefix))
-    if found:
-        run(["ip", "-batch", "-force", "-"], "".join(f"netns del {name}\n" for name in found), check=False)
-    return found
+def _finding(code: str, message: str, fix: str) -> Finding:
+    return Finding(Severity.ERROR, code, "Lab", "", message, fix)
 
 
-def existing() -> list[str]:
-    """Names of all namespaces on this machine."""
-    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
-    return [line.split()[0] for line in listed.stdout.splitlines() if line.strip()]
-
-
-def _in(namespace: str) -> str:
-    return f"nsenter --net=/run/netns/{namespace}"
-
-
-def run(command: Sequence[str], text: str = "", check: bool = True) -> str:
-    """Run a command with input; raises Unavailable with what it said if it fails."""
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise Unavailable(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[:600]}")
+def run(command: Sequence[str], text: str = "") -> str:
+    """Run a command and return what it printed; raises Unavailable with what it said on failure."""
+    try:
+        done = subprocess.run(command, input=text, text=True, capture_output=True, timeout=COMMAND_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{' '.join(command)}: {error}") from None
+    if done.returncode:
+        raise Unavailable(f"{' '.join(command)}: {done.stderr.strip()[:500]}")
     return done.stdout
+
+
+def enter(netns: str) -> list[str]:
+    """The start of a command that runs in a namespace, in place: the process id stays the same."""
+    return ["nsenter", f"--net={RUN / netns}"]
+
+
+def found(prefix: str) -> list[str]:
+    """Namespaces that are there under a prefix."""
+    return sorted(path.name for path in RUN.glob(f"{prefix}*")) if prefix else []
+
+
+def up(plan: Plan) -> None:
+    """Make everything of a plan. Raises Unavailable; `down` removes what was made until then."""
+    run(["ip", "-batch", "-"], "".join(f"netns add {name}\n" for name in plan.namespaces()))
+    run(["ip", "-batch", "-"], "\n".join(_links(plan)) + "\n")
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(_set_up_segment, plan, segment) for segment in plan.segments]
+        jobs += [pool.submit(_set_up_node, plan, node) for node in plan.nodes]
+        for job in jobs:
+            job.result()
+
+
+def down(prefix: str) -> None:
+    """Remove all namespaces under a prefix, and with them their links and rules."""
+    if names := found(prefix):
+        run(["ip", "-batch", "-"], "".join(f"netns del {name}\n" for name in names))
+
+
+def pids(netns: str) -> list[int]:
+    """Every process in a namespace."""
+    try:
+        return [int(line) for line in run(["ip", "netns", "pids", netns]).split()]
+    except Unavailable:
+        return []
+
+
+def _links(plan: Plan) -> Iterator[str]:
+    for segment in plan.segments:
+        yield f"link add {BRIDGE} netns {plan.netns(segment)} type bridge"
+    for owner, leg in _legs(plan):
+        peer = plan.netns(plan.network(leg.segment))
+        yield f"link add {leg.interface} netns {plan.netns(owner)} type veth peer name {leg.port} netns {peer}"
+
+
+def _legs(plan: Plan) -> Iterator[tuple[Node | Segment, Leg]]:
+    for node in plan.nodes:
+        yield from ((node, leg) for leg in node.legs)
+    yield from ((segment, segment.uplink) for segment in plan.segments if segment.uplink)
+
+
+def _set_up_segment(plan: Plan, segment: Segment) -> None:
+    ports = [leg.port for _, leg in _legs(plan) if leg.segment == segment.name]
+    lines = ["link set lo up"]
+    lines += [f"addr add {address}/{prefix} dev {BRIDGE}" for address, prefix in segment.addresses]
+    lines += [line for port in ports for line in (f"link set {port} master {BRIDGE}", f"link set {port} up")]
+    lines += [f"link set {BRIDGE} up", *(_address_lines(segment.uplink) if segment.uplink else ())]
+    # br_netfilter would drop frames between pods by the router's FORWARD policy.
+    settings = {"bridge/bridge-nf-call-iptables": "0", "ipv4/ip_forward": "1" if segment.uplink else "0"}
+    _configure(plan.netns(segment), lines, settings)
+    if segment.uplink:
+        gateways = [leg.address for node in plan.gateways() if (leg := node.wan)]
+        load_rules(plan.netns(segment), router_rules(BRIDGE, segment.uplink.interface, gateways, GATEWAY_PORTS))
+
+
+def _set_up_node(plan: Plan, node: Node) -> None:
+    lines = ["link set lo up", *(line for leg in node.legs for line in _address_lines(leg))]
+    lines += [f"route add default via {node.gateway}"] if node.gateway else []
+    _configure(plan.netns(node), lines, POD_SETTINGS)
+    if node.role is Role.POD and node.workload and node.workload.sidecar:
+        load_rules(plan.netns(node), capture_rules())
+
+
+def _address_lines(leg: Leg) -> Iterator[str]:
+    yield f"addr add {leg.address}/{leg.prefix} dev {leg.interface}"
+    yield f"link set {leg.interface} up"
+
+
+def _configure(netns: str, lines: Sequence[str], settings: dict[str, str]) -> None:
+    run(["ip", "-n", netns, "-batch", "-"], "\n".join(lines) + "\n")
+    inside(netns, lambda: _write_settings(settings))
+
+
+def _write_settings(settings: dict[str, str]) -> None:
+    for name, value in settings.items():
+        path = Path("/proc/sys/net") / name
+        if path.exists():
+            path.write_text(value)
+
+
+def load_rules(netns: str, rules: str) -> None:
+    """Replace the tables that a text for iptables-restore names."""
+    run([*enter(netns), "iptables-restore", "-w"], rules)
+
+
+def change_rule(netns: str, table: str, verb: str, rule: str) -> None:
+    """Add (`-I`) or delete (`-D`) one firewall rule. Raises Unavailable."""
+    run([*enter(netns), "iptables", "-w", "-t", table, verb, *rule.split()])
+
+
+def inside(netns: str, work: Callable[[], T]) -> T:
+    """Do quick work in a namespace, in a thread of its own that ends with it."""
+    result: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            _join(netns)
+            result.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name=f"in {netns}")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return result[0]
+
+
+def _join(netns: str) -> None:
+    """Move this thread into a namespace (Python has os.setns from 3.12 on)."""
+    try:
+        with (RUN / netns).open() as handle:
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.setns(handle.fileno(), CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    except OSError as error:
+        raise Unavailable(f"namespace {netns}: {error.strerror}") from None
+
+
+def socket_in(netns: str, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
+    """An IPv4 socket that belongs to a namespace and can be used from anywhere in this process."""
+    return inside(netns, lambda: socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -55,6 +55,12 @@ class AuthorityFiles:
             log.error("ca_unreadable", error=str(wrong))
             return
         self.issuers.set(Issuer(authority, roots, self._trust_domain, self._ttl))
+
+    def validity(self) -> tuple[datetime, datetime] | None:
+        """Between which times the CA in use is valid; None while there is none."""
+        issuer = self.issuers.peek()
+        certificate = issuer.authority.certificate if issuer is not None else None
+        return (certificate.not_valid_before_utc, certificate.not_valid_after_utc) if certificate is not None else None
 
     async def run(self) -> None:
         """Follow the files until cancelled."""

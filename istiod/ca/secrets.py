@@ -36,7 +36,7 @@ class SecretProvider:
         proxy = stream.proxy.id if stream.proxy is not None else ""
         while True:
             certificate = self._certificate(proxy, identity, issuer)
-            stream.certificate_expires = certificate.not_after
+            stream.certificate_issued, stream.certificate_expires = certificate.issued, certificate.not_after
             stream.secrets(
                 {
                     CERTIFICATE: encode_certificate(CERTIFICATE, certificate.key_pem, certificate.chain_pem),

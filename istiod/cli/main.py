@@ -6,7 +6,8 @@ import typer
 
 from federation.cli import cluster, mesh
 from federation.cli.lab import app as lab_app
-from istiod.cli import proxy
+from istiod.cli import proxy, service, status
+from istiod.cli.analyze import analyze
 
 app = typer.Typer(
     name="isthmus",
@@ -16,9 +17,13 @@ app = typer.Typer(
     help="One mesh out of many clusters.",
 )
 app.command("init")(mesh.init)
+app.command("status")(status.status)
+app.command("analyze")(analyze)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(mesh.authority_app, name="authority")
 app.add_typer(mesh.ca_app, name="ca")
+app.add_typer(service.service_app, name="service")
+app.add_typer(service.entry_app, name="entry")
 app.add_typer(proxy.app, name="proxy")
 app.add_typer(lab_app, name="lab")
 

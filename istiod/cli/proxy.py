@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from federation.bootstrap import TOKEN_SDS_FILE, ProxyBootstrap, render_bootstrap, render_token_sds
-from federation.cli.output import say
+from federation.cli.output import DEGRADED, OK, Format, Output, Timeout, console, fail, run_async, say, show
+from federation.model.errors import InvalidInput, Unavailable
+from federation.model.findings import Finding, Severity
 from federation.model.locality import Locality
 from federation.runtime.atomic import write_atomic
+from istiod.cli.client import DEFAULT, Istiods, ask_all, ask_config
+from istiod.cli.judge import format_age, format_left
+from istiod.cli.status import state_of
+from istiod.debug.report import ConfigReport, IstiodReport, ProxyReport, TypeReport
 
 app = typer.Typer(no_args_is_help=True, help="Sidecars and gateways.")
+KINDS = ("clusters", "endpoints", "listeners", "routes", "secrets")
+
+
+class ConfigKind(StrEnum):
+    """Which resources of a proxy to show."""
+
+    ALL = "all"
+    CLUSTERS = "clusters"
+    ENDPOINTS = "endpoints"
+    LISTENERS = "listeners"
+    ROUTES = "routes"
+    SECRETS = "secrets"
 
 
 def _labels(text: str) -> dict[str, str]:
@@ -57,3 +76,83 @@ def bootstrap(
     write_atomic(output, json.dumps(render_bootstrap(proxy), indent=1).encode(), 0o644)
     write_atomic(output.absolute().parent / TOKEN_SDS_FILE, json.dumps(render_token_sds(proxy)).encode(), 0o644)
     say(f"wrote {output}")
+
+
+@app.command("status")
+def status(
+    istiod: Istiods = [DEFAULT],  # noqa: B006
+    output: Output = Format.TABLE,
+    timeout: Timeout = 10.0,
+) -> None:
+    """Show every connected proxy, type by type: synced, stale, or what it refused. Exit code 1 if one is not synced.
+
+    Revisions are those of istiod's snapshots: acknowledged, and sent where that is newer.
+
+      isthmus proxy status --istiod http://127.0.0.1:8080
+      isthmus proxy status --istiod unix:/run/east/istiod.sock -o json
+    """
+    answers = run_async(ask_all(istiod, timeout), timeout + 5)
+    silent = [answer for answer in answers.values() if isinstance(answer, Unavailable)]
+    reports = [answer for answer in answers.values() if isinstance(answer, IstiodReport)]
+    if not reports:
+        fail(silent[0])
+    found = [(proxy, report.cluster) for report in reports for proxy in report.proxies]
+    columns = ("PROXY", "CLUSTER", "STATE", *(kind.upper() for kind in KINDS), "CONNECTED", "CERTIFICATE", "SEEN BY")
+    show([{"seenBy": seen, "proxy": proxy} for proxy, seen in found], output, columns, [_row(*item) for item in found])
+    for proxy, _ in found if output is Format.TABLE else ():
+        for item in proxy.types:
+            if item.refused:
+                console.print(f"{proxy.id} refuses {item.type}: {item.refused}", markup=False, soft_wrap=True)
+    for error in silent:
+        say(str(error))
+    wrong = silent or any(state_of(proxy) != "synced" for proxy, _ in found)
+    raise typer.Exit(DEGRADED if wrong else OK)
+
+
+def _row(proxy: ProxyReport, seen: str) -> tuple[object, ...]:
+    types = {item.type: item for item in proxy.types}
+    shown = (_type(types[kind]) if kind in types else "-" for kind in KINDS)
+    return (proxy.id, proxy.cluster, state_of(proxy), *shown, format_age(proxy.connected_seconds),
+            format_left(proxy.certificate_seconds_left), seen)  # fmt: skip
+
+
+def _type(item: TypeReport) -> str:
+    revision = f"{item.acked_revision}"
+    if item.sent_revision != item.acked_revision:
+        revision += f" (sent {item.sent_revision})"
+    return f"{item.state} {revision}" + (f", {item.nacks} nacks" if item.nacks else "")
+
+
+@app.command("config")
+def config(
+    proxy: Annotated[str, typer.Argument(help="Node id, pod name, or pod.namespace.")],
+    kind: Annotated[ConfigKind, typer.Argument(help="Which resources.")] = ConfigKind.ALL,
+    istiod: Istiods = [DEFAULT],  # noqa: B006
+    output: Output = Format.TABLE,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Show what istiod gives a proxy: names and versions as a table, whole resources with -o json or -o yaml.
+
+    isthmus proxy config web-1.shop
+    isthmus proxy config web-1.shop clusters -o json
+    isthmus proxy config sidecar~10.0.0.7~web-1.shop~shop.svc.cluster.local routes -o yaml
+    """
+    report = run_async(_config(istiod, proxy, "" if kind is ConfigKind.ALL else kind.value, timeout), timeout + 5)
+    states = {item.type: _type(item) for item in report.proxy.types}
+    rows = [
+        (type_, r.name, r.version, states.get(type_, "-")) for type_, found in report.resources.items() for r in found
+    ]
+    show(report, output, ("TYPE", "NAME", "VERSION", "STATE"), rows)
+
+
+async def _config(addresses: list[str], proxy: str, kind: str, timeout: float) -> ConfigReport:
+    """The answer of the first control plane that knows the proxy; what all of them said if none does."""
+    findings: list[Finding] = []
+    for address in addresses:
+        try:
+            return await ask_config(address, proxy, kind, timeout)
+        except InvalidInput as wrong:
+            findings += wrong.findings
+        except Unavailable as error:
+            findings.append(Finding(Severity.ERROR, "Unavailable", address, "", str(error), ""))
+    raise InvalidInput(findings)

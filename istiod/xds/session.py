@@ -67,6 +67,19 @@ class Session:
             if (sub := self._types.get(url)) is not None
         )
 
+    @property
+    def idle(self) -> bool:
+        """Whether the client has acknowledged or refused everything that it is to have."""
+        return all(sub.idle for sub in self._types.values())
+
+    def subscribed(self) -> dict[str, dict[str, Resource]]:
+        """What this client is to have now: of each subscribed type the resources it asked for, by name."""
+        return {
+            url: {name: resource for name, resource in self._resources(url).items() if sub.wants(name)}
+            for url in SENDING
+            if (sub := self._types.get(url)) is not None
+        }
+
     def on_delivery(self, delivery: Delivery) -> None:
         """A new configuration of the proxy's class. Its changes are against the last one delivered to this session."""
         first = self._delivery is None

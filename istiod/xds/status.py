@@ -9,7 +9,10 @@ from istiod.xds.session import TypeStatus
 
 @dataclass(frozen=True, slots=True)
 class ProxyStatus:
-    """One connected proxy. Times are seconds ago; `identity` is what its certificate or token says, "" on plaintext."""
+    """One connected proxy. Times are seconds ago; `identity` is what its certificate or token says, "" on plaintext.
+
+    `behind` is for how long something it should have was not acknowledged; 0 if it has everything.
+    """
 
     id: str
     type: str
@@ -21,6 +24,8 @@ class ProxyStatus:
     delta: bool
     types: tuple[TypeStatus, ...]
     certificate_seconds_left: float | None = None
+    certificate_life_seconds: float | None = None
+    behind: float = 0.0
 
     @property
     def state(self) -> str:

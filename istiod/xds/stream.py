@@ -27,29 +27,42 @@ class Stream:
         self._started = time.monotonic()
         self.proxy: Proxy | None = None
         self.identity = ""
-        self.certificate_expires: float | None = None  # Unix seconds
+        self.certificate_issued: float | None = None  # Unix seconds, as is the next
+        self.certificate_expires: float | None = None
+        self._behind_since: float | None = None  # monotonic seconds
 
     def request(self, request: Request) -> None:
         """The client said something."""
         if request.error:
             REJECTS.labels(SHORT.get(request.type_url, "other")).inc()
         self._session.on_request(request)
-        self._wake.set()
+        self._changed()
 
     def deliver(self, delivery: Delivery) -> None:
         """The class of this proxy has a new configuration."""
         self._session.on_delivery(delivery)
-        self._wake.set()
+        self._changed()
 
     def move(self, delivery: Delivery) -> None:
         """The proxy belongs to another class now."""
         self._session.on_other_class(delivery)
-        self._wake.set()
+        self._changed()
 
     def secrets(self, secrets: Mapping[str, Resource]) -> None:
         """The proxy's own secrets changed."""
         self._session.on_secrets(secrets)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._session.idle:
+            self._behind_since = None
+        elif self._behind_since is None:
+            self._behind_since = time.monotonic()
         self._wake.set()
+
+    def subscribed(self) -> dict[str, dict[str, Resource]]:
+        """What this proxy is to have now, by type and name. Secrets hold private keys: show their names only."""
+        return self._session.subscribed()
 
     async def outgoing(self) -> list[bytes]:
         """Wait until there is something to write, and take it."""
@@ -59,6 +72,8 @@ class Stream:
             responses = self._session.take()
             if responses:
                 return responses
+            if self._session.idle:
+                self._behind_since = None
 
     def status(self, now: float, wall: float) -> ProxyStatus:
         """Where this proxy stands. `now` is monotonic, `wall` Unix seconds."""
@@ -74,4 +89,8 @@ class Stream:
             delta=self.delta,
             types=self._session.status(),
             certificate_seconds_left=None if self.certificate_expires is None else self.certificate_expires - wall,
+            certificate_life_seconds=None
+            if self.certificate_expires is None or self.certificate_issued is None
+            else self.certificate_expires - self.certificate_issued,
+            behind=0.0 if self._behind_since is None else now - self._behind_since,
         )

@@ -20,6 +20,7 @@ Code = grpc.StatusCode
         (Code.INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password", Denied),
         (Code.PERMISSION_DENIED, "etcdserver: permission denied", Denied),
         (Code.UNAVAILABLE, "failed to connect to all addresses; last error: refused", NeverSent),
+        (Code.UNKNOWN, "auth: revision in header is old", NeverSent),
         (Code.UNAVAILABLE, "etcdserver: no leader", Unavailable),
         (Code.DEADLINE_EXCEEDED, "", Unavailable),
         (Code.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", Unavailable),

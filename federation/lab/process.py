@@ -1,0 +1,124 @@
+"""Starts processes inside namespaces as other users, and signals them, never a process that only has the same id.
+
+Every program replaces its launcher in place, so the id that is written down is the program's own. Each is the leader
+of a session of its own and outlives the command that started it. Knows nothing of what the programs do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from federation.lab import netns
+from federation.lab.state import ProcessSpec, Started
+from federation.model.errors import Unavailable
+
+# Program, configuration and sockets may lie under a home directory that other users may not enter.
+READ_FILES = (
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+    "--bounding-set=-all,+dac_read_search",
+)
+_BIND = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def command_of(spec: ProcessSpec) -> list[str]:
+    """The whole command line: namespace, name server, user, program. Each step replaces itself by the next one."""
+    command = netns.enter(spec.netns) if spec.netns else []
+    if spec.resolver:
+        command += ["unshare", "--mount", "sh", "-c", _BIND, "sh", spec.resolver]
+    if spec.uid:
+        command += ["setpriv", f"--reuid={spec.uid}", f"--regid={spec.uid}", "--clear-groups", *READ_FILES]
+    return [*command, *spec.argv]
+
+
+def start(spec: ProcessSpec) -> Started:
+    """Start it. Raises Unavailable when the first program of the command line cannot be run."""
+    path = Path(spec.log)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("ab") as log:
+            child = subprocess.Popen(
+                command_of(spec),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **spec.env},
+                cwd="/",
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise Unavailable(f"{spec.key}: {error}") from None
+    _children[child.pid] = child
+    return Started(spec.key, child.pid, _born(child.pid) or 0)
+
+
+def is_alive(started: Started) -> bool:
+    """Whether that very process still runs, frozen or not."""
+    child = _children.get(started.pid)
+    if child is not None and child.poll() is not None:
+        return False
+    return started.born != 0 and _born(started.pid) == started.born
+
+
+def state_of(started: Started | None) -> str:
+    """running, frozen or dead."""
+    if started is None or not is_alive(started):
+        return "dead"
+    return "frozen" if _stat(started.pid)[0] == "T" else "running"
+
+
+def send(started: Started, number: signal.Signals) -> bool:
+    """Signal a process and the ones that it started, if it is still that one. Returns whether it was."""
+    if not is_alive(started):
+        return False
+    with suppress(ProcessLookupError):
+        os.killpg(started.pid, number)
+    return True
+
+
+def sweep(name: str) -> None:
+    """End everything in a namespace at once, recorded or not. Nobody but the lab and its users runs anything there."""
+    for pid in netns.pids(name):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in list(_children):
+        if _children[pid].poll() is not None:
+            del _children[pid]
+
+
+def wait_gone(started: Started, seconds: float) -> bool:
+    """Wait for a process to end; returns whether it did."""
+    deadline = time.monotonic() + seconds
+    while is_alive(started):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def log_tail(path: str, lines: int = 10) -> str:
+    """The end of a log."""
+    try:
+        return "\n".join(Path(path).read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> int | None:
+    """When a process was started, in clock ticks since boot; None if it is no more."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields and fields[0] not in "ZX" else None
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state (field 3) on; empty if there is no such process. See proc(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,70 @@
+"""Collects what this process knows into one report, when somebody asks. The only part of `debug` with a clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from federation.model.findings import Finding
+from federation.runtime.ready import Readiness
+from istiod.debug.report import ConfigReport, FederationReport, IstiodReport
+from istiod.debug.views import config_report, findings_report, gateways_report, proxy_report, services_report
+from istiod.ingest import Ingest
+from istiod.pipeline import Pipeline
+from istiod.settings import Settings
+
+
+@dataclass(frozen=True)
+class StatusSource:
+    """The parts of a running control plane that have something to say. `views` may get "federation" later."""
+
+    settings: Settings
+    version: str
+    readiness: Readiness
+    ingest: Ingest
+    pipeline: Pipeline
+    ca_validity: Callable[[], tuple[datetime, datetime] | None]
+    views: Mapping[str, Callable[[], Any]]
+    started: float = field(default_factory=time.monotonic)
+
+    def status(self) -> IstiodReport:
+        """Everything, at this moment."""
+        now, wall = time.monotonic(), time.time()
+        snapshot, ca = self.ingest.snapshots.peek(), self.ca_validity()
+        cluster = self.settings.cluster
+        return IstiodReport(
+            cluster=cluster,
+            network=self.settings.network,
+            version=self.version,
+            uptime_seconds=round(now - self.started, 1),
+            waiting_for=self.readiness.waiting(),
+            revision=snapshot.revision if snapshot is not None else 0,
+            changed_seconds=round(now - self.ingest.changed, 1) if snapshot is not None else None,
+            ca_seconds_left=round(ca[1].timestamp() - wall) if ca is not None else None,
+            ca_life_seconds=(ca[1] - ca[0]).total_seconds() if ca is not None else None,
+            federation=self._federation(),
+            gateways=gateways_report(snapshot),
+            services=services_report(snapshot, cluster),
+            proxies=tuple(proxy_report(stream, now, wall) for stream in self.pipeline.streams),
+            findings=findings_report(all_findings(self.ingest, self.pipeline)),
+        )
+
+    def _federation(self) -> FederationReport | None:
+        view = self.views.get("federation")
+        return msgspec.convert(view(), FederationReport) if view is not None else None
+
+    def config(self, parameters: Mapping[str, str]) -> ConfigReport:
+        """What the proxy named by `proxy` is to have, of the type `type` or of all; raises InvalidInput."""
+        proxy, kind = parameters.get("proxy", ""), parameters.get("type", "")
+        return config_report(self.pipeline.streams, proxy, kind, self.settings.cluster, time.monotonic(), time.time())
+
+
+def all_findings(ingest: Ingest, pipeline: Pipeline) -> list[Finding]:
+    """What sources, the registry and the resolvers of connected proxies found, each once."""
+    snapshot = ingest.snapshots.peek()
+    return sorted({*(snapshot.findings if snapshot else ()), *pipeline.findings})
