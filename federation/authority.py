@@ -1,7 +1,7 @@
 """The authority of a mesh: makes its root and its store, hands out join tokens, and answers join requests.
 
-A shell around `federation.join` (which checks) and `federation.pki` (which signs). Whoever runs it holds the root's key and the
-store's root user; nobody else does, and neither ever goes into the store.
+A shell around `federation.join` (which checks) and `federation.pki` (which signs). Whoever runs it holds the root's
+key and the store's root user; nobody else does, and neither ever goes into the store.
 """
 
 from __future__ import annotations

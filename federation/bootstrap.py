@@ -1,8 +1,10 @@
-"""The start configuration of an Envoy of ours: who it is and how it finds its control plane. Everything else comes by xDS.
+"""The start configuration of an Envoy of ours: who it is and how it finds its control plane. Everything else comes
+by xDS.
 
-Pure: values in, plain JSON-able data out; used for sidecars (`isthmus proxy bootstrap`) and by the east-west gateway. There is
-no agent: Envoy dials istiod itself, shows a service account token from a file, and gets its certificate on the same stream.
-Form and names are Istio's where Istio has them (node id, metadata, static upstream `xds-grpc`).
+Pure: values in, plain JSON-able data out; used for sidecars (`isthmus proxy bootstrap`) and by the east-west
+gateway. There is
+no agent: Envoy dials istiod itself, shows a service account token from a file, and gets its certificate on the same
+stream. Form and names are Istio's where Istio has them (node id, metadata, static upstream `xds-grpc`).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ProxyBootstrap:
-    """One Envoy. `type` is sidecar or router; `xds_host`/`xds_port` istiod's TLS address; `server_name` what its certificate says.
+    """One Envoy. `type` is sidecar or router; `xds_host`/`xds_port` istiod's TLS address; `server_name` what its
+    certificate says.
 
     `token_file` and `root_file` are watched and may be replaced; `directory` is where the token's SDS file will lie.
     """
@@ -69,7 +72,7 @@ def render_bootstrap(proxy: ProxyBootstrap) -> Json:
                 "api_type": "GRPC" if proxy.sotw else "DELTA_GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
+                "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc", "retry_policy": _RECONNECT}}],
             },
         },
         "static_resources": {
@@ -89,6 +92,8 @@ def render_bootstrap(proxy: ProxyBootstrap) -> Json:
     }
 
 
+# Envoy's own 500 ms to 30 s leave a proxy without its control plane long after that is back. Both ends are jittered.
+_RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "5s"}}
 _INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 
 

@@ -1,6 +1,7 @@
 """Joining a mesh: the token, the request, the answer, and what is checked before a cluster is let in. Pure.
 
-A token is pasted once. It carries where the store is, the mesh's root certificate, and a key and certificate for a store user
+A token is pasted once. It carries where the store is, the mesh's root certificate, and a key and certificate for a
+store user
 that can do nothing but write one request and read one answer until the token runs out. Keys of the new cluster are made
 there and never leave it: only signing requests do.
 """
@@ -26,7 +27,9 @@ OPEN, USED, REVOKED = "open", "used", "revoked"
 
 
 class JoinToken(msgspec.Struct, frozen=True, array_like=True):
-    """What `cluster token create` prints. `key_pem` and `certificate_pem` are the joining user's; times are Unix seconds."""
+    """What `cluster token create` prints. `key_pem` and `certificate_pem` are the joining user's; times are Unix
+    seconds.
+    """
 
     mesh: str
     id: str

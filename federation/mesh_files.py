@@ -1,4 +1,5 @@
-"""Where a mesh's own files lie: the authority's directory, made by `isthmus init`, and a cluster's, made by `cluster join`.
+"""Where a mesh's own files lie: the authority's directory, made by `isthmus init`, and a cluster's, made by
+`cluster join`.
 
 Owns names and modes. Keys are 0600; nothing here is written to the store.
 """

@@ -1,7 +1,8 @@
-"""What a cluster writes of itself: the plan that brings its prefix of the store to the wanted records, and the loop behind it.
+"""What a cluster writes of itself: the plan that brings its prefix of the store to the wanted records, and the loop
+behind it.
 
-The plan is pure. The loop owns the etcd writes, the completeness marker and the heartbeat; what to publish comes to it as
-a value (`Exports`), so it knows no Kubernetes object and no proxy.
+The plan is pure. The loop owns the etcd writes, the completeness marker and the heartbeat; what to publish comes to
+it as a value (`Exports`), so it knows no Kubernetes object and no proxy.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class PublishPlan:
 def plan_publish(
     layout: Layout, cluster: str, desired: Mapping[str, bytes], published: Mapping[str, bytes]
 ) -> PublishPlan:
-    """The difference between wanted and present records; heartbeat, marker, gateways and views are never its business."""
+    """The difference between wanted and present records; heartbeat, marker, gateways and views are never its
+    business.
+    """
     ours = tuple(layout.owned_by(cluster) + part for part in ("services/", "endpoints/", "entries/"))
     puts = tuple((key, value) for key, value in sorted(desired.items()) if published.get(key) != value)
     deletes = tuple(key for key in sorted(published) if key.startswith(ours) and key not in desired)
@@ -88,5 +91,7 @@ def heartbeat_record(
 
 
 def next_generation(last: int, now_ms: int) -> int:
-    """A heartbeat generation above every earlier one, across restarts and store restores, unless clocks ran backwards."""
+    """A heartbeat generation above every earlier one, across restarts and store restores, unless clocks ran
+    backwards.
+    """
     return max(last + 1, now_ms)

@@ -1,8 +1,9 @@
 """The loop that keeps a cluster's prefix of the store as it should be, and its heartbeat.
 
-A thin shell around `federation.publish`. On every (re)connect the prefix is listed and compared, so that a store that was
-restored or replaced is repaired; the heartbeat is written only over our own last one, which shows both that and a second
-publisher. Losing the store stops nothing else.
+A thin shell around `federation.publish`. On every (re)connect the prefix is listed and compared, so that a store
+that was
+restored or replaced is repaired; the heartbeat is written only over our own last one, which shows both that and a
+second publisher. Losing the store stops nothing else.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ BYTES_PER_TXN = 1_000_000
 
 @dataclass(slots=True)
 class PublishedState:
-    """How publishing goes, for status. `last_beat` is local monotonic seconds of the last heartbeat written, 0 before."""
+    """How publishing goes, for status. `last_beat` is local monotonic seconds of the last heartbeat written, 0
+    before.
+    """
 
     connected: bool = False
     error: str = ""

@@ -23,6 +23,7 @@ from federation.model.workload import Endpoint, NetworkGateway
 from federation.schema import records_pb2 as pb
 
 SCHEMA = 1
+READY, UNREADY, DRAINING = "ready", "unready", "draining"  # states of a gateway
 MAX_RECORD_BYTES = 1_400_000  # etcd takes 1.5 MiB a request
 MAX_PORTS = 1_000
 MAX_GROUPS = 10_000
@@ -46,11 +47,13 @@ class ExportedService:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecord:
-    """A gateway as announced, with its state: only `ready` ones get traffic."""
+    """A gateway as announced, with its state: ready ones get traffic, unready ones only where no other is left, and
+    draining ones none.
+    """
 
     gateway: NetworkGateway
     id: str
-    state: str = "ready"
+    state: str = READY
 
 
 def encode_service(exported: ExportedService) -> bytes:
@@ -206,7 +209,7 @@ def decode_gateway(key: GatewayKey, value: bytes) -> GatewayRecord | Finding:
         return _refused(key, str(wrong))
     place = Locality(record.locality.region, record.locality.zone, record.locality.subzone)
     gateway = NetworkGateway(record.network, key.cluster, record.address, port, place, record.weight or 1)
-    return GatewayRecord(gateway, record.id or key.id, record.state or "ready")
+    return GatewayRecord(gateway, record.id or key.id, record.state or READY)
 
 
 def decode_plain(kind: type[M], key: Key, value: bytes) -> M | Finding:

@@ -1,7 +1,7 @@
 """The federation snapshot on disk: what was served of the peers, so that a restart needs neither store nor peer.
 
-Format: one line `isthmus-federation <schema> <blake2b of the rest>`, then msgpack. An unreadable file is set aside with its
-reason and never stops a start. Nothing secret is in it.
+Format: one line `isthmus-federation <schema> <blake2b of the rest>`, then msgpack. An unreadable file is set aside
+with its reason and never stops a start. Nothing secret is in it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def save(path: Path, saved: SavedFederation) -> None:
 
 
 def load(path: Path, mesh: str) -> SavedFederation | Finding | None:
-    """Read the snapshot; None if there is none, a Finding if it cannot be used (the file is then set aside as `.bad`)."""
+    """Read the snapshot; None if there is none, a Finding if it cannot be used (the file is then set aside as
+    `.bad`).
+    """
     try:
         content = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
     except FileNotFoundError:

@@ -1,7 +1,8 @@
-"""Follows the peers: lists and watches the mesh's prefix, keeps the disk snapshot, and publishes what is served as a value.
+"""Follows the peers: lists and watches the mesh's prefix, keeps the disk snapshot, and publishes what is served as
+a value.
 
-A thin shell around `federation.table`, which decides. Losing the store changes nothing but the age shown; on every return the
-prefix is listed again and compared.
+A thin shell around `federation.table`, which decides. Losing the store changes nothing but the age shown; on every
+return the prefix is listed again and compared.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ RECONNECT_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FederationState:
-    """What this cluster knows of the others. Times are local monotonic seconds; `confirmed` is when the store last spoke.
+    """What this cluster knows of the others. Times are local monotonic seconds; `confirmed` is when the store last
+    spoke.
 
     `source` is where the records come from: "none" (nothing known yet), "disk" (with `saved_unix`), "store".
     """
@@ -153,7 +155,7 @@ class Subscriber:
                 try:
                     await asyncio.to_thread(save, self._file, saved)
                 except OSError as error:
-                    log.error("snapshot_not_saved", file=str(self._file), error=str(error))
+                    log.warning("snapshot_not_saved", file=str(self._file), error=str(error))
             await asyncio.sleep(SAVE_EVERY_SECONDS)
 
 

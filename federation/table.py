@@ -1,6 +1,7 @@
 """What this cluster serves of its peers, kept apart from what the store happens to hold right now.
 
-Pure state machine: fed with listings and watch events, it never lets silence or an older store remove anything. A peer's
+Pure state machine: fed with listings and watch events, it never lets silence or an older store remove anything. A
+peer's
 records count only while its heartbeat in the store is at least as new as the newest one seen; a store restored from an
 older backup therefore changes nothing until the peer has published again. Only a tombstone drops a peer.
 """
@@ -26,6 +27,7 @@ from federation.keys import (
 from federation.model.findings import Finding, Severity
 from federation.model.workload import Endpoint
 from federation.records import (
+    DRAINING,
     ExportedService,
     GatewayRecord,
     decode_endpoints,
@@ -131,7 +133,9 @@ class Table:
         return self._settle(touched, now)
 
     def apply(self, puts: Mapping[str, Raw], deletes: Iterable[str], now: float) -> frozenset[str]:
-        """Take one batch of watch events (for one key the newest only); returns the clusters whose served records changed."""
+        """Take one batch of watch events (for one key the newest only); returns the clusters whose served records
+        changed.
+        """
         touched: set[str] = set()
         beats: set[str] = set()
         for text in deletes:
@@ -148,7 +152,9 @@ class Table:
         return self._settle(touched | slow, now)
 
     def _beat(self, cluster: str, now: float) -> bool:
-        """A heartbeat alone, the commonest event: nothing is decoded again. False if more than that has to be looked at."""
+        """A heartbeat alone, the commonest event: nothing is decoded again. False if more than that has to be looked
+        at.
+        """
         known = self._served.get(cluster)
         generation = self._generation(cluster, self._stored[cluster])
         if known is None or known.held or generation <= known.generation:
@@ -307,10 +313,12 @@ def _decode(key: Key, value: bytes) -> object:
 def _with_last_gateway(
     gateways: dict[GatewayKey, GatewayRecord], known: Peer | None
 ) -> dict[GatewayKey, GatewayRecord]:
-    """A lease that ran out never takes the last way into a network: the last ready gateways stay until one is announced."""
+    """A lease that ran out never takes the last way into a network: those that did not drain stay until one is
+    announced.
+    """
     if gateways or known is None:
         return gateways
-    return {key: record for key, record in known.gateways.items() if record.state == "ready"}
+    return {key: record for key, record in known.gateways.items() if record.state != DRAINING}
 
 
 def served_differs(one: Peer, other: Peer) -> bool:

@@ -1,1 +1,3 @@
-"""The control plane of one cluster: reads its sources, freezes a snapshot, configures its proxies, signs their certificates."""
+"""The control plane of one cluster: reads its sources, freezes a snapshot, configures its proxies, signs their
+certificates.
+"""

@@ -1,6 +1,8 @@
-"""Ties one control plane to the federation: peers into the store, exports out of snapshots, virtual addresses onto disk.
+"""Ties one control plane to the federation: peers into the store, exports out of snapshots, virtual addresses onto
+disk.
 
-Owns three small loops and no decision; those are in `federation.table`, `istiod.export` and `istiod.registry.addresses`.
+Owns three small loops and no decision; those are in `federation.table`, `istiod.export` and
+`istiod.registry.addresses`.
 """
 
 from __future__ import annotations
@@ -154,7 +156,7 @@ def load_ledger(state: Path | None) -> dict[str, str]:
         return {str(host): str(address) for host, address in data.items()}
     except (OSError, ValueError, AttributeError) as wrong:
         path.replace(path.with_suffix(".bad"))
-        log.error("ledger_unreadable", file=str(path), error=str(wrong))
+        log.warning("ledger_unreadable", file=str(path), error=str(wrong))
         return {}
 
 

@@ -18,6 +18,7 @@ import typer
 from federation.etcd import Etcd, Options
 from federation.model.errors import InvalidInput, IsthmusError
 from federation.runtime import log as logs
+from federation.runtime.http import serve, serve_unix
 from federation.runtime.ready import Readiness
 from federation.runtime.supervise import Service, supervise
 from istiod.api.kinds import Kind
@@ -25,7 +26,7 @@ from istiod.ca.authn import Authenticator
 from istiod.ca.authority_files import AuthorityFiles
 from istiod.ca.secrets import SecretProvider
 from istiod.ca.server import CertificateService, ServerTls
-from istiod.debug.http import Query, View, debug_app, metrics_app, serve, serve_unix
+from istiod.debug.http import Query, View, debug_app, metrics_app
 from istiod.debug.status import StatusSource, all_findings
 from istiod.events import MESH_KEY, Upsert
 from istiod.federate import Federation, keep_ledger, load_ledger
@@ -212,7 +213,7 @@ def _server_names(settings: Settings) -> tuple[str, ...]:
         "istio-pilot.istio-system.svc",
         "localhost",
     )
-    return tuple(dict.fromkeys((*own, *settings.server_names, *((host,) if host and host != "0.0.0.0" else ()))))  # noqa: S104
+    return tuple(dict.fromkeys((*own, *settings.server_names, *((host,) if host and host != "0.0.0.0" else ()))))
 
 
 def _grpc(address: str, tls: ServerTls | None, ingest: Ingest, handlers: list[Any]) -> Callable[[], Awaitable[None]]:

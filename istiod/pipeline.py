@@ -1,7 +1,7 @@
 """Snapshot -> configurations of classes of proxies -> sessions. Work is done once per class, never per proxy.
 
-Owns which proxies are connected and which class each belongs to. Decides nothing about content (`istiod.resolve`) and nothing
-about the protocol (`istiod.xds.session`).
+Owns which proxies are connected and which class each belongs to. Decides nothing about content (`istiod.resolve`)
+and nothing about the protocol (`istiod.xds.session`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import structlog
 
 from federation.model.findings import Finding
 from federation.model.names import ServiceKey
 from federation.runtime.latest import Latest
+from istiod.encode.cache import Encoded
 from istiod.encode.clusters import encode_cluster
 from istiod.encode.endpoints import encode_endpoints
 from istiod.encode.listeners import encode_listener
@@ -35,12 +37,14 @@ log = structlog.get_logger("pipeline")
 SLICE_SECONDS = 0.005
 STREAMS_PER_SLICE = 64
 IDLE_VIEWS = 256
-_ENCODERS = {CLUSTER: encode_cluster, ENDPOINTS: encode_endpoints, LISTENER: encode_listener, ROUTES: encode_routes}
+S = TypeVar("S", bound=Hashable)
 
 
 @dataclass(slots=True, eq=False)
 class ViewClass:
-    """One class: its newest delivery and the streams that follow it. `revision` is that of the snapshot it was made of."""
+    """One class: its newest delivery and the streams that follow it. `revision` is that of the snapshot it was made
+    of.
+    """
 
     view: ProxyView
     delivery: Delivery | None = None
@@ -180,26 +184,27 @@ def _may_move(proxy: Proxy, old: Snapshot | None, new: Snapshot, changed: Change
 
 async def _encode(config: ViewConfig) -> dict[str, dict[str, Resource]]:
     """All resources of a view, letting others run every few milliseconds."""
-    result: dict[str, dict[str, Resource]] = {}
-    started = time.perf_counter()
-    for type_url, specs in (
-        (CLUSTER, config.clusters),
-        (ENDPOINTS, config.endpoints),
-        (LISTENER, config.listeners),
-        (ROUTES, config.routes),
-    ):
-        encode = _ENCODERS[type_url]
+    return {
+        CLUSTER: await _encode_all(CLUSTER, encode_cluster, config.clusters),
+        ENDPOINTS: await _encode_all(ENDPOINTS, encode_endpoints, config.endpoints),
+        LISTENER: await _encode_all(LISTENER, encode_listener, config.listeners),
+        ROUTES: await _encode_all(ROUTES, encode_routes, config.routes),
+    }
+
+
+async def _encode_all(type_url: str, encode: Encoded[S, Resource], specs: Iterable[S]) -> dict[str, Resource]:
+    started, anew = time.perf_counter(), 0
+    resources: dict[str, Resource] = {}
+    for spec in specs:
         before = encode.misses
-        resources: dict[str, Resource] = {}
-        for spec in specs:
-            resource = encode(spec)  # type: ignore[arg-type]
-            resources.setdefault(resource.name, resource)
-            if time.perf_counter() - started > SLICE_SECONDS:
-                await asyncio.sleep(0)
-                started = time.perf_counter()
-        ENCODED.labels(SHORT[type_url]).inc(encode.misses - before)
-        result[type_url] = resources
-    return result
+        resource = encode(spec)
+        anew += encode.misses - before
+        resources.setdefault(resource.name, resource)
+        if time.perf_counter() - started > SLICE_SECONDS:
+            await asyncio.sleep(0)
+            started = time.perf_counter()
+    ENCODED.labels(SHORT[type_url]).inc(anew)
+    return resources
 
 
 def _endpoints_only(delivery: Delivery, snapshot: Snapshot, view: ProxyView, keys: frozenset[ServiceKey]) -> Delivery:

@@ -1,1 +1,4 @@
-"""One east-west gateway: runs its Envoy, announces its address under a lease, follows its health, drains. Imports no istiod."""
+"""An east-west gateway: an Envoy that passes mutual TLS on between networks, with the supervisor that runs it.
+
+Meets control planes over gRPC and the other clusters through the shared store; imports no istiod.
+"""

@@ -65,9 +65,8 @@ async def _init(files: AuthorityFiles, info: MeshInfo, names: list[str], files_o
             if time.monotonic() > deadline - 1:
                 raise
             await asyncio.sleep(0.1)
-    say(
-        f"mesh {info.mesh} is {'ready' if made else 'ready, as before'}: authentication is on, {info.endpoints[0]} answers"
-    )
+    how = "ready" if made else "ready, as before"
+    say(f"mesh {info.mesh} is {how}: authentication is on, {info.endpoints[0]} answers")
 
 
 @authority_app.command("serve")

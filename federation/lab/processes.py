@@ -1,4 +1,5 @@
-"""Processes of a lab: started in their namespaces with their own users, remembered on disk before they run, ended by pid.
+"""Processes of a lab: started in their namespaces with their own users, remembered on disk before they run, ended
+by pid.
 
 A pid is only ever signalled if the process still has the start time that was noted, so a recycled pid is never hit.
 """
@@ -54,7 +55,13 @@ class Processes:
         with log.open("ab") as out:
             os.chown(log, uid, uid)
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/", env={**os.environ, **extra}, start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd="/",
+                env={**os.environ, **extra},
+                start_new_session=True,
             )
         running = Running(what, process.pid, start_time(process.pid), argv, namespace, str(log), uid, extra)
         write_atomic(self._journal(what), msgspec.json.encode(running), 0o600)
@@ -110,7 +117,9 @@ class Processes:
 
 
 def wrapped(namespace: str, command: Sequence[str], uid: int, resolver: Path | None) -> list[str]:
-    """The command line that becomes the process itself (every step replaces the one before, so the pid is the process's)."""
+    """The command line that becomes the process itself (every step replaces the one before, so the pid is the
+    process's).
+    """
     become: list[str] = []
     if uid:
         # A user of its own for the capture rules; it may read the program wherever it was installed.

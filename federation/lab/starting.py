@@ -44,9 +44,10 @@ class Starting:
             await self._found(plan)
         pods = await self._start_clusters(plan, join)
         self._progress("sidecars and gateways")
-        self._running.start([spec for spec in pods if not spec.key.endswith(faults.APP)])
-        gateways = [node.name for node in plan.gateways()] if join else []
-        await self._running.wait(plan, [*(spec.key for spec in pods), *gateways], self._deadline)
+        # Not before the control planes: an Envoy that dials one that is not there yet waits seconds for its next try.
+        gateways = [clusters.gateway_process(plan, self._files, node) for node in (plan.gateways() if join else [])]
+        self._running.start([*gateways, *(spec for spec in pods if not spec.key.endswith(faults.APP))])
+        await self._running.wait(plan, [spec.key for spec in (*pods, *gateways)], self._deadline)
         if join:
             self._progress("first answers across clusters")
             await asyncio.gather(*(self._answered(pod, url, attempt) for pod, url in first_calls(plan)))
@@ -74,15 +75,13 @@ class Starting:
         await run_inside([*netns.enter(plan.netns(plan.node(STORE))), *argv], self._deadline - time.monotonic())
 
     async def _start_clusters(self, plan: Plan, join: bool) -> list[ProcessSpec]:
-        """Start control planes, applications, gateways; returns the pods' processes once control planes are ready."""
+        """Start control planes and applications; returns the pods' processes when control planes are ready."""
         self._progress("control planes")
         names = [cluster.name for cluster in plan.config.clusters]
         self._running.start([clusters.istiod_process(plan, self._files, name, join) for name in names])
         self._running.start([clusters.dns_process(plan, self._files, name) for name in names])
         pods = [spec for node in plan.pods() for spec in clusters.pod_processes(plan, self._files, node)]
         self._running.start([spec for spec in pods if spec.key.endswith(faults.APP)])
-        gateways = plan.gateways() if join else []
-        self._running.start([clusters.gateway_process(plan, self._files, node) for node in gateways])
         keys = [f"{name}/{part}" for name in names for part in ("istiod", "dns")]
         await self._running.wait(plan, keys, self._deadline)
         return pods

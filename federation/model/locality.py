@@ -27,7 +27,9 @@ class Locality:
         return cls(region, zone, subzone)
 
     def matched_by(self, pattern: str) -> bool:
-        """Whether a `localityLbSetting` pattern (`*`, `region/*`, `region/zone/*`, or a whole locality) covers this one."""
+        """Whether a `localityLbSetting` pattern (`*`, `region/*`, `region/zone/*`, or a whole locality) covers this
+        one.
+        """
         for part, mine in zip(pattern.split("/"), (self.region, self.zone, self.subzone), strict=False):
             if part == "*":
                 return True

@@ -87,7 +87,8 @@ class Service:
     """A service as seen in one cluster after merging all that is known of it.
 
     `created` is the RFC 3339 creation time or "" (sorts first); it settles conflicts, oldest first.
-    `vips` are CIDRs or addresses a client may dial, `export_to` the namespaces that see it ("*" all, "." its own, "~" none).
+    `vips` are CIDRs or addresses a client may dial, `export_to` the namespaces that see it ("*" all, "." its own,
+    "~" none).
     `subject_alt_names` are identities declared by the user in addition to those of the endpoints.
     `clusters` are the clusters that export or hold it ("" is never among them).
     """

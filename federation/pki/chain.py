@@ -23,7 +23,9 @@ def read_certificates(pem: bytes) -> list[x509.Certificate]:
 
 
 def verify_chain(chain: list[x509.Certificate], roots: list[x509.Certificate], now: datetime) -> None:
-    """Check that the first certificate leads to one of the roots, name constraints included; raises ValueError that says why not."""
+    """Check that the first certificate leads to one of the roots, name constraints included; raises ValueError that
+    says why not.
+    """
     store = crypto.X509Store()
     for root in roots:
         store.add_cert(crypto.X509.from_cryptography(root))

@@ -22,14 +22,16 @@ def make_csr(key: PrivateKey, common_name: str = "", uris: tuple[str, ...] = ())
 
 
 def read_csr(pem: bytes | str) -> x509.CertificateSigningRequest:
-    """A request whose signature proves that its sender has the key; raises ValueError otherwise. Names in it prove nothing."""
+    """A request whose signature proves that its sender has the key; raises ValueError otherwise. Names in it prove
+    nothing.
+    """
     raw = pem.encode() if isinstance(pem, str) else pem
     if len(raw) > MAX_CSR_BYTES:
         raise ValueError(f"a signing request of {len(raw)} bytes is too large")
     try:
         request = x509.load_pem_x509_csr(raw)
         valid = request.is_signature_valid
-    except Exception as wrong:  # noqa: BLE001 - the library raises many kinds for malformed input
+    except Exception as wrong:
         raise ValueError(f"not a signing request: {wrong}") from wrong
     if not valid:
         raise ValueError("the signing request is not signed with the key it names")

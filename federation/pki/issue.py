@@ -1,7 +1,7 @@
 """Issues certificates: the mesh's root, a cluster's intermediate, and leaves of workloads, servers and store users.
 
-Pure: `now` is an argument. Rules: RFC 5280; SPIFFE X.509-SVID (URI SAN, critical where the subject is empty). A cluster's
-intermediate is bound by a name constraint to the cluster's own trust domain and may not make other CAs.
+Pure: `now` is an argument. Rules: RFC 5280; SPIFFE X.509-SVID (URI SAN, critical where the subject is empty). A
+cluster's intermediate is bound by a name constraint to the cluster's own trust domain and may not make other CAs.
 """
 
 from __future__ import annotations

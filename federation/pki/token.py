@@ -1,6 +1,7 @@
 """Workload tokens: a signed statement that its holder runs as one service account of one cluster, for a while.
 
-Where there is no Kubernetes to ask (lab, virtual machines), an Envoy shows such a token to its control plane. The form is a JWT
+Where there is no Kubernetes to ask (lab, virtual machines), an Envoy shows such a token to its control plane. The
+form is a JWT
 with ES256 and the claims of a Kubernetes service account token (`sub`, `aud`), so that both are read alike.
 """
 

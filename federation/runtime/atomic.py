@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `content`: temp file beside it, fsync, rename. The mode is set before the first byte is written."""
+    """Replace `path` by `content`: temp file beside it, fsync, rename. The mode is set before the first byte is
+    written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:

@@ -13,7 +13,9 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """One writer or many, any number of readers, in one event loop. The first value is given or comes with the first `set`."""
+    """One writer or many, any number of readers, in one event loop. The first value is given or comes with the first
+    `set`.
+    """
 
     __slots__ = ("_changed", "_value", "_version")
 

@@ -17,7 +17,9 @@ log = structlog.get_logger("supervise")
 
 @dataclass(frozen=True)
 class Service:
-    """A named loop. It runs until cancelled; if it fails it is started again unless `essential`, which ends the process."""
+    """A named loop. It runs until cancelled; if it fails it is started again unless `essential`, which ends the
+    process.
+    """
 
     name: str
     run: Callable[[], Awaitable[None]]
@@ -28,10 +30,15 @@ FIRST_RESTART_SECONDS = 0.2
 LONGEST_RESTART_SECONDS = 10.0
 
 
-async def supervise(services: Sequence[Service], stop: asyncio.Event | None = None) -> None:
+async def supervise(
+    services: Sequence[Service],
+    stop: asyncio.Event | None = None,
+    farewell: Callable[[], Awaitable[None]] | None = None,
+) -> None:
     """Run all services until `stop` is set or SIGTERM/SIGINT arrives, then cancel them and wait for their end.
 
-    Raises the error of an essential service.
+    `farewell` is awaited before, while all of them still run; a second signal cuts it short. Raises the error of an
+    essential service.
     """
     stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -41,6 +48,8 @@ async def supervise(services: Sequence[Service], stop: asyncio.Event | None = No
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_keep_running(service), name=service.name) for service in services]
             await stop.wait()
+            if farewell is not None:
+                await _unless(stop, farewell())
             for task in tasks:
                 task.cancel()
     except* Exception as failed:
@@ -48,6 +57,20 @@ async def supervise(services: Sequence[Service], stop: asyncio.Event | None = No
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> None:
+    """Await `work`, but not beyond the next time that `stop` is set."""
+    stop.clear()
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_running(service: Service) -> None:

@@ -1,7 +1,7 @@
 """Who is on the other end of a stream or call. The answer never comes from what a node says of itself.
 
-Knows bearer tokens; a peer without one on a TLS listener is refused, and on the plaintext listener is anonymous: it may have
-configuration, never a certificate.
+Knows bearer tokens; a peer without one on a TLS listener is refused, and on the plaintext listener is anonymous: it
+may have configuration, never a certificate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from istiod.view.proxy import Proxy
 
 
 class Authenticator:
-    """Verifies workload tokens of one cluster with a public key file, read anew for each call so that it may be rotated."""
+    """Verifies workload tokens of one cluster with a public key file, read anew for each call so that it may be
+    rotated.
+    """
 
     def __init__(self, key_file: Path | None, cluster: str, trust_domain: str) -> None:
         self._key_file = key_file

@@ -1,6 +1,7 @@
 """Where this cluster's CA comes from: files with Istio's names, followed as they change; or made here on first start.
 
-A CA that cannot be read signs nothing, but stops nothing either: what was loaded before stays in use, and reading is tried again.
+A CA that cannot be read signs nothing, but stops nothing either: what was loaded before stays in use, and reading
+is tried again.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class AuthorityFiles:
         try:
             authority, roots = load_authority(self._directory)
         except (OSError, ValueError) as wrong:
-            log.error("ca_unreadable", error=str(wrong))
+            log.warning("ca_unreadable", error=str(wrong))
             return
         self.issuers.set(Issuer(authority, roots, self._trust_domain, self._ttl))
 

@@ -1,6 +1,7 @@
 """Issues this cluster's certificates from its CA. Pure: time is an argument; keys it makes are handed out and not kept.
 
-The subject is always the authenticated identity, whatever a request may say. Lifetimes are bounded and end with the CA's own.
+The subject is always the authenticated identity, whatever a request may say. Lifetimes are bounded and end with the
+CA's own.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Issuer:
-    """The CA in use. `roots_pem` is what peers are verified against; `ttl` the lifetime where nobody asks for another."""
+    """The CA in use. `roots_pem` is what peers are verified against; `ttl` the lifetime where nobody asks for
+    another.
+    """
 
     authority: Authority
     roots_pem: bytes
@@ -59,7 +62,9 @@ class Issuer:
         return _certificate(encode_key(key), leaf, self.authority.chain_pem, now)
 
     def sign_csr(self, csr: str, identity: SpiffeId, seconds: int, now: datetime) -> list[str]:
-        """The chain for a request: leaf, intermediates, root. Raises InvalidInput for a bad request or too long a life."""
+        """The chain for a request: leaf, intermediates, root. Raises InvalidInput for a bad request or too long a
+        life.
+        """
         ttl = timedelta(seconds=seconds) if seconds > 0 else self.ttl
         if ttl > MAX_TTL:
             message = f"{seconds} s is more than the longest lifetime, {int(MAX_TTL.total_seconds())} s"

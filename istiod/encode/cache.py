@@ -1,6 +1,7 @@
 """Encoded results by spec: the same spec is never encoded twice, and what nobody asks for any more is forgotten.
 
-Two generations: a hit in the old one moves over; when the young one is full, the old one goes. Bounded without bookkeeping.
+Two generations: a hit in the old one moves over; when the young one is full, the old one goes. Bounded without
+bookkeeping.
 """
 
 from __future__ import annotations

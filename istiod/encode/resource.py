@@ -20,7 +20,8 @@ SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 class Resource:
     """One named resource of one type, framed twice: for state-of-the-world and for delta responses.
 
-    `sotw` is field 2 (`resources`) of a DiscoveryResponse, tag and length included; `delta` is field 2 (`resources`) of a
+    `sotw` is field 2 (`resources`) of a DiscoveryResponse, tag and length included; `delta` is field 2
+    (`resources`) of a
     DeltaDiscoveryResponse. Both are joined with others behind a response header without being parsed again.
     """
 
@@ -35,7 +36,9 @@ Configuration = Mapping[str, Mapping[str, Resource]]
 
 
 def frame_resource(type_url: str, name: str, body: bytes) -> Resource:
-    """Wrap the serialized message `body` of type `type_url` (field numbers: google.protobuf.Any, envoy.service.discovery.v3)."""
+    """Wrap the serialized message `body` of type `type_url` (field numbers: google.protobuf.Any,
+    envoy.service.discovery.v3).
+    """
     version = blake2b(body, digest_size=8).hexdigest()
     url = type_url.encode()
     packed = _field(1, url) + _field(2, body)  # Any.type_url, Any.value

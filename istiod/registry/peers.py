@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from federation.model.service import Resolution, Service
 from federation.model.workload import Endpoint, NetworkGateway
-from federation.records import ExportedService
+from federation.records import DRAINING, READY, ExportedService
 from federation.table import Peer
 from istiod.registry.contribution import Contribution, Place
 
@@ -30,5 +30,8 @@ def _reachable(service: Service) -> Service:
 
 
 def peer_gateways(peer: Peer) -> tuple[NetworkGateway, ...]:
-    """The gateways of a peer that take traffic."""
-    return tuple(sorted(record.gateway for record in peer.gateways.values() if record.state == "ready"))
+    """The gateways of a peer that take traffic: those that are ready, else those that may be so again before we hear
+    it.
+    """
+    ready = [record.gateway for record in peer.gateways.values() if record.state == READY]
+    return tuple(sorted(ready or (r.gateway for r in peer.gateways.values() if r.state != DRAINING)))

@@ -1,1 +1,3 @@
-"""Decides what each class of proxies gets: snapshot + view -> specs. Pure; builds no protobuf (that is `istiod.encode`)."""
+"""Decides what each class of proxies gets: snapshot + view -> specs. Pure; builds no protobuf (that is
+`istiod.encode`).
+"""

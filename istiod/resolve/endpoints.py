@@ -1,7 +1,7 @@
 """Endpoints of every upstream of a service, as one class of proxies must see them.
 
-Pure: snapshot + view -> `EndpointsSpec`. Order of the filters is Istio's: port, subset, cluster, network view, health, then
-networks and gateways, then localities.
+Pure: snapshot + view -> `EndpointsSpec`. Order of the filters is Istio's: port, subset, cluster, network view,
+health, then networks and gateways, then localities.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def _candidates(snapshot: Snapshot, view: ProxyView, upstream: Upstream, default
 def takes_mutual_tls(
     snapshot: Snapshot, policy: TrafficPolicy, service: Service, endpoint: Endpoint, port: int
 ) -> bool:
-    """Whether mutual TLS is spoken to an endpoint: a rule's TLS mode decides alone, else its sidecar and PeerAuthentication."""
+    """Whether mutual TLS is spoken to an endpoint: a rule's TLS mode decides alone, else its sidecar and
+    PeerAuthentication.
+    """
     if policy.tls is not None and policy.tls.mode is not None:
         return policy.tls.mode is TLSMode.ISTIO_MUTUAL
     if not endpoint.mtls:

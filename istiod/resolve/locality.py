@@ -30,7 +30,8 @@ TRAFFIC_DISTRIBUTION = {
 
 @dataclass(frozen=True, slots=True)
 class LocalityPolicy:
-    """What applies to one upstream. `by_locality` orders by nearness; `failover` maps the proxy's region to the next one.
+    """What applies to one upstream. `by_locality` orders by nearness; `failover` maps the proxy's region to the
+    next one.
 
     `distribute` lists (from pattern, ((to pattern, percent), ...)) and excludes failover.
     """
@@ -63,8 +64,8 @@ def place(
 ) -> tuple[LocalityEndpointsSpec, ...]:
     """Group endpoints by priority and locality for a proxy at `own`; priorities have no gaps, groups are sorted.
 
-    Endpoints of one address inside one priority become one with the summed weight: Envoy knows hosts by address, and who
-    is asked through a gateway is chosen by the gateway, whatever the locality behind it.
+    Endpoints of one address inside one priority become one with the summed weight: Envoy knows hosts by address,
+    and who is asked through a gateway is chosen by the gateway, whatever the locality behind it.
     """
     ranked: dict[int, list[Placed]] = {}
     for endpoint in endpoints:

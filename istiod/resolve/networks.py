@@ -42,14 +42,15 @@ class GatewayIndex:
 
     def leading_to(self, network: str, cluster: str) -> Sequence[NetworkGateway]:
         """The gateways of the endpoint's own cluster, else those of its network."""
-        return self.by_cluster.get((network, cluster)) or self.by_network.get(network, ())
+        own = self.by_cluster.get((network, cluster))
+        return own if own else self.by_network.get(network, ())
 
 
 def reach(candidates: Iterable[Candidate], network: str, gateways: GatewayIndex) -> list[Placed]:
     """What a proxy in `network` dials: endpoints directly, or gateways in place of those it cannot reach.
 
-    Endpoints of another network without mutual TLS are left out, as no gateway could tell where they go, and so are groups
-    that have no address and no gateway.
+    Endpoints of another network without mutual TLS are left out, as no gateway could tell where they go, and so are
+    groups that have no address and no gateway.
     """
     direct: list[Candidate] = []
     behind: dict[tuple[str, str, Locality, Labels], int] = defaultdict(int)

@@ -41,7 +41,9 @@ def mesh_alpn(version: HttpVersion) -> tuple[str, ...]:
 
 
 def mutual_tls(view: ProxyView, name: OutboundName, identities: Iterable[str], version: HttpVersion) -> UpstreamTls:
-    """Mesh mutual TLS to one port of a service whose endpoints may show any of `identities` (none = any of the mesh)."""
+    """Mesh mutual TLS to one port of a service whose endpoints may show any of `identities` (none = any of the
+    mesh).
+    """
     source = secret_source(view)
     return UpstreamTls(
         certificate=SecretRef(WORKLOAD_CERTIFICATE, source),

@@ -33,7 +33,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TypeStatus:
-    """How far one type is: revisions sent and acknowledged, and the client's complaint if the last answer was refused."""
+    """How far one type is: revisions sent and acknowledged, and the client's complaint if the last answer was
+    refused.
+    """
 
     type_url: str
     sent: int

@@ -26,8 +26,8 @@ NAMES = _NameSets(4_096)
 class Subscription:
     """`names` are subscribed to one by one, `wildcard` to everything; `changed`/`removed` wait to be sent.
 
-    `initial` are versions a reconnecting client says it has, until the first answer. `nonce` is that of the response that
-    was not acknowledged yet, "" if there is none. `refused` is the client's last complaint.
+    `initial` are versions a reconnecting client says it has, until the first answer. `nonce` is that of the
+    response that was not acknowledged yet, "" if there is none. `refused` is the client's last complaint.
     """
 
     wildcard: bool = False

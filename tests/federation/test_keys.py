@@ -44,7 +44,7 @@ def test_every_key_reads_back(cluster: str, namespace: str, name: str, part: str
     ],
 )
 def test_other_text_is_refused_and_quoted(text: str) -> None:
-    with pytest.raises(ValueError, match="is not below|lower-case|no key of the layout"):
+    with pytest.raises(ValueError, match=r"is not below|lower-case|no key of the layout"):
         LAYOUT.parse(text)
 
 

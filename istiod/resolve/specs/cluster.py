@@ -59,7 +59,9 @@ class LbSpec:
 
 @dataclass(frozen=True, slots=True)
 class BreakerSpec:
-    """Circuit breaker thresholds; None = no limit (the maximum is written). `retry_budget_percent` replaces `max_retries`."""
+    """Circuit breaker thresholds; None = no limit (the maximum is written). `retry_budget_percent` replaces
+    `max_retries`.
+    """
 
     max_connections: int | None = None
     max_pending_requests: int | None = None
@@ -143,7 +145,8 @@ class ClusterSpec:
     `tls` with `auto_mtls` applies only to hosts marked `mtls` (others get plaintext); without it, to every host.
     `endpoints` is for STATIC and DNS discovery; EDS gets them as a resource of the same name.
     `bind_address` is the source address of upstream connections ("" = any).
-    `config` is the path-like name of the DestinationRule behind it (`/apis/networking.istio.io/v1/namespaces/ns/destination-rule/name`).
+    `config` is the path-like name of the DestinationRule behind it
+    (`/apis/networking.istio.io/v1/namespaces/ns/destination-rule/name`).
     """
 
     name: str

@@ -12,7 +12,8 @@ from federation.model.workload import Health
 class EndpointSpec:
     """One host. `address` is an IP, a DNS name, or `unix://path` (then `port` is 0).
 
-    `mtls` becomes the metadata that selects the mutual TLS socket (`tlsMode: istio`). `workload` is Istio's telemetry text
+    `mtls` becomes the metadata that selects the mutual TLS socket (`tlsMode: istio`). `workload` is Istio's
+    telemetry text
     `name;namespace;canonical-name;canonical-revision;cluster`. `identity_key` keeps hosts apart that share an address
     (several virtual endpoints of one gateway); "" for ordinary hosts. `health_check_port` 0 = the port itself.
     """

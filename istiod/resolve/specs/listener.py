@@ -99,7 +99,9 @@ MATCH_ALL = ChainMatch()
 
 @dataclass(frozen=True, slots=True)
 class FilterChainSpec:
-    """One chain: a match, TLS or none, and what handles the bytes. `sni_cluster` picks the upstream by server name first."""
+    """One chain: a match, TLS or none, and what handles the bytes. `sni_cluster` picks the upstream by server name
+    first.
+    """
 
     name: str
     match: ChainMatch
@@ -111,7 +113,9 @@ class FilterChainSpec:
 
 @dataclass(frozen=True, slots=True)
 class InspectorSkip:
-    """Listener filters that must not wait for bytes on these destination ports (protocols where the server speaks first)."""
+    """Listener filters that must not wait for bytes on these destination ports (protocols where the server speaks
+    first).
+    """
 
     tls_inspector: tuple[int, ...] = ()
     http_inspector: tuple[int, ...] = ()
@@ -119,7 +123,9 @@ class InspectorSkip:
 
 @dataclass(frozen=True, slots=True)
 class ListenerSpec:
-    """One listener. `port` 0 with a path-like `address` is a unix socket; `api` marks gRPC's own xDS client listeners."""
+    """One listener. `port` 0 with a path-like `address` is a unix socket; `api` marks gRPC's own xDS client
+    listeners.
+    """
 
     name: str
     address: str

@@ -85,7 +85,9 @@ class HashPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RouteAction:
-    """Forward to upstreams. `timeout` 0 = none. At most one rewrite is set; `regex_rewrite` is (pattern, substitution)."""
+    """Forward to upstreams. `timeout` 0 = none. At most one rewrite is set; `regex_rewrite` is (pattern,
+    substitution).
+    """
 
     clusters: tuple[WeightedCluster, ...]
     timeout: float = 0.0
@@ -105,7 +107,9 @@ class RouteAction:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Answer with a redirect. Empty fields keep the request's part; `port` 0 keeps it, `derive_port` writes the scheme's default."""
+    """Answer with a redirect. Empty fields keep the request's part; `port` 0 keeps it, `derive_port` writes the
+    scheme's default.
+    """
 
     status: int = 301
     scheme: str = ""

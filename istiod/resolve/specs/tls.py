@@ -9,7 +9,9 @@ from istiod.resolve.specs.match import StringMatch
 
 
 class SecretSource(StrEnum):
-    """Who serves an SDS secret: istiod on the proxy's own ADS stream, or the static upstream `sds-grpc` of an Istio-style agent."""
+    """Who serves an SDS secret: istiod on the proxy's own ADS stream, or the static upstream `sds-grpc` of an
+    Istio-style agent.
+    """
 
     ADS = "ads"
     SDS_GRPC = "sds-grpc"
