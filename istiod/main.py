@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import grpc
 import structlog
 import typer
+from aiohttp import web
 
 from federation.etcd import Etcd, Options
 from federation.model.errors import InvalidInput, IsthmusError
@@ -39,7 +40,7 @@ from istiod.settings import (
     UnixAddress,
     own_mesh_config,
     parse_address,
-    parse_http_address,
+    parse_http_addresses,
     with_own_mesh,
 )
 from istiod.snapshot import SnapshotBuilder
@@ -86,7 +87,8 @@ def run_command(
     http_address: Annotated[
         str,
         typer.Option(
-            envvar=_env("HTTP_ADDRESS"), help="Health and debug views; host:port, or unix:/path for this user alone."
+            envvar=_env("HTTP_ADDRESS"),
+            help="Health and debug views; host:port, or unix:/path for this user alone; several with commas.",
         ),
     ] = "127.0.0.1:8080",
     metrics_address: Annotated[
@@ -126,7 +128,7 @@ def run_command(
         defaults=defaults,
         xds=parse_address(xds_address, "--xds-address"),
         secure_xds=parse_address(secure_xds_address, "--secure-xds-address"),
-        http=parse_http_address(http_address, "--http-address"),
+        http=parse_http_addresses(http_address, "--http-address"),
         metrics=parse_address(metrics_address, "--metrics-address"),
         state=state,
         ca_dir=ca_dir,
@@ -254,11 +256,15 @@ def _http(
 ) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         runners = []
-        app = debug_app(readiness, views, queries)
-        if isinstance(settings.http, UnixAddress):
-            runners.append(await serve_unix(app, settings.http.path))
-        elif settings.http:
-            runners.append(await serve(app, settings.http.host, settings.http.port))
+
+        def app() -> web.Application:
+            return debug_app(readiness, views, queries)
+
+        for address in settings.http:
+            if isinstance(address, UnixAddress):
+                runners.append(await serve_unix(app(), address.path))
+            else:
+                runners.append(await serve(app(), address.host, address.port))
         if settings.metrics:
             runners.append(await serve(metrics_app(), settings.metrics.host, settings.metrics.port))
         try:
@@ -266,8 +272,9 @@ def _http(
         finally:
             for runner in runners:
                 await runner.cleanup()
-            if isinstance(settings.http, UnixAddress):
-                settings.http.path.unlink(missing_ok=True)
+            for address in settings.http:
+                if isinstance(address, UnixAddress):
+                    address.path.unlink(missing_ok=True)
 
     return run
 

@@ -41,10 +41,14 @@ class UnixAddress:
         return f"unix:{self.path}"
 
 
-def parse_http_address(text: str, flag: str) -> Address | UnixAddress | None:
-    """`host:port` or `unix:/path`; "" or "off" is None. Raises InvalidInput that names the flag."""
-    if not text.startswith("unix:"):
-        return parse_address(text, flag)
+def parse_http_addresses(text: str, flag: str) -> tuple[Address | UnixAddress, ...]:
+    """`host:port` or `unix:/path`, several with commas; "" or "off" is none. Raises InvalidInput that names the flag."""
+    parts = [part.strip() for part in text.split(",")]
+    found = [_parse_unix(part, flag) if part.startswith("unix:") else parse_address(part, flag) for part in parts]
+    return tuple(address for address in found if address is not None)
+
+
+def _parse_unix(text: str, flag: str) -> UnixAddress:
     path = text.removeprefix("unix:")
     if not path.startswith("/") or len(path.encode()) > MAX_SOCKET_PATH:
         message = f"{path!r} is not an absolute path of at most {MAX_SOCKET_PATH} bytes"
@@ -88,7 +92,7 @@ class Settings:
     defaults: str
     xds: Address | None
     secure_xds: Address | None
-    http: Address | UnixAddress | None
+    http: tuple[Address | UnixAddress, ...]
     metrics: Address | None
     state: Path | None
     ca_dir: Path | None

@@ -85,6 +85,9 @@ def up(
     say(f"lab {name} is up after {status.up_seconds:g} s, {len(status.processes)} processes; its files:")
     say(status.directory)
     _show_status(status, output)
+    if output is Format.TABLE:
+        console.print(f'\nexport ISTHMUS_ISTIOD="{" ".join(status.istiods)}"', soft_wrap=True, markup=False)
+        console.print("isthmus status", markup=False)
 
 
 @contextmanager

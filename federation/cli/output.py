@@ -39,7 +39,8 @@ AuthorityDir = Annotated[
     Path,
     typer.Option("--dir", envvar="ISTHMUS_AUTHORITY_DIR", help="Directory of the mesh's authority (isthmus init)."),
 ]
-console = Console(highlight=False)
+# A pipe or a file has no width to fit into: nothing is cut there.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 errors = Console(stderr=True, highlight=False)
 
 

@@ -7,6 +7,7 @@ takes host names, and each endpoint is checked against its own name in TLS. Know
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Generic, Protocol
@@ -25,6 +26,9 @@ from federation.etcd.values import Header, decode_header
 from federation.model.errors import Conflict, InvalidInput, IsthmusError, Unavailable
 
 log = structlog.get_logger("etcd")
+
+# What goes wrong comes back as an error; gRPC's own lines on stderr would only break up logs and command output.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # What may be repeated is, after any trouble; a write only when it certainly never left.
 RETRY_REPEATABLE = retry_if_exception_type(Unavailable)

@@ -163,7 +163,7 @@ def istiod_process(plan: Plan, files: LabFiles, cluster: str, joined: bool) -> P
         f"--mesh={plan.config.mesh}",
         f"--xds-address=127.0.0.1:{XDS_PORT}",
         f"--secure-xds-address={node.address}:{SECURE_XDS_PORT}",
-        f"--http-address={node.address}:{HTTP_PORT}",
+        f"--http-address={node.address}:{HTTP_PORT},unix:{files.http_socket(node)}",
         f"--metrics-address={node.address}:{METRICS_PORT}",
         f"--defaults={plan.config.defaults}",
         f"--state={files.state(node)}",

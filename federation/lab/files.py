@@ -63,6 +63,10 @@ class LabFiles:
         """What a control plane or gateway keeps between restarts."""
         return self.directory / "state" / node.slug
 
+    def http_socket(self, node: Node) -> Path:
+        """Where a control plane answers this user, from outside of its network."""
+        return self.state(node) / "http.sock"
+
     def token_key(self, cluster: str) -> Path:
         """The public key of the cluster's workload tokens."""
         return self.cluster(cluster) / "workload-token-key.pem"

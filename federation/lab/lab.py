@@ -49,7 +49,7 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
 
 class LabStatus(msgspec.Struct, frozen=True):
-    """A lab at a glance."""
+    """A lab at a glance. `istiods` are the addresses for `isthmus status --istiod` and its like."""
 
     name: str
     directory: str
@@ -59,6 +59,7 @@ class LabStatus(msgspec.Struct, frozen=True):
     processes: tuple[ProcessStatus, ...]
     faults: tuple[Fault, ...]
     services: dict[str, dict[str, str]]
+    istiods: tuple[str, ...]
 
 
 def existing() -> list[str]:
@@ -118,6 +119,7 @@ class Lab:
         return LabStatus(
             self.name, str(self.files.directory), plan.config.mesh, state.ready is not None, seconds, processes,
             tuple(state.faults.values()), services,
+            tuple(f"unix:{self.files.http_socket(plan.istiod(cluster.name))}" for cluster in plan.config.clusters),
         )  # fmt: skip
 
     # --- up and down

@@ -24,8 +24,8 @@ async def http_get(netns: str, host: str, port: int, path: str) -> tuple[int, by
 
 
 async def admin(path: Path, request: str, method: str = "GET") -> tuple[int, bytes]:
-    """One request to the admin interface of an Envoy: status and body. Raises OSError, TimeoutError, ClientError."""
-    return await _request(aiohttp.UnixConnector(str(path)), method, f"http://envoy{request}")
+    """One request to an HTTP server on a socket file (an Envoy's admin, a control plane): status and body. Raises OSError, TimeoutError, ClientError."""
+    return await _request(aiohttp.UnixConnector(str(path)), method, f"http://localhost{request}")
 
 
 async def _request(connector: aiohttp.BaseConnector, method: str, url: str) -> tuple[int, bytes]:
@@ -56,10 +56,10 @@ async def is_ok(netns: str, host: str, port: int, path: str) -> bool:
         return False
 
 
-async def is_envoy_ready(socket_path: Path) -> bool:
-    """Whether an Envoy says that it is ready."""
+async def is_unix_ok(socket_path: Path, path: str) -> bool:
+    """Whether a GET to an HTTP server on a socket file is answered with 200 (an Envoy's admin, a control plane)."""
     try:
-        return (await admin(socket_path, "/ready"))[0] == 200
+        return (await admin(socket_path, path))[0] == 200
     except (OSError, TimeoutError, aiohttp.ClientError):
         return False
 

@@ -46,12 +46,12 @@ class Running:
         if node.role is Role.ISTIOD:
             return lambda: self._is_istiod_ready(spec.netns, node)
         if spec.key.endswith(faults.SIDECAR):
-            return lambda: probe.is_envoy_ready(self.files.admin_socket(node))
+            return lambda: probe.is_unix_ok(self.files.admin_socket(node), "/ready")
         port = node.workload.port if node.workload else 0
         return lambda: probe.is_listening(spec.netns, "127.0.0.1", port)
 
     async def _is_istiod_ready(self, name: str, node: Node) -> bool:
-        ready = await probe.is_ok(name, node.address, clusters.HTTP_PORT, "/ready")
+        ready = await probe.is_unix_ok(self.files.http_socket(node), "/ready")
         return ready and await probe.is_listening(name, node.address, clusters.SECURE_XDS_PORT)
 
 

@@ -60,6 +60,7 @@ async def serve_unix(app: web.Application, path: Path) -> web.AppRunner:
 
 def _bind(path: Path) -> socket.socket:
     """A socket at this path, with its mode right before anybody can connect."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_socket():
         path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -112,7 +112,7 @@ def status(
 def _row(proxy: ProxyReport, seen: str) -> tuple[object, ...]:
     types = {item.type: item for item in proxy.types}
     shown = (_type(types[kind]) if kind in types else "-" for kind in KINDS)
-    return (proxy.id, proxy.cluster, state_of(proxy), *shown, format_age(proxy.connected_seconds),
+    return (proxy.name, proxy.cluster, state_of(proxy), *shown, format_age(proxy.connected_seconds),
             format_left(proxy.certificate_seconds_left), seen)  # fmt: skip
 
 

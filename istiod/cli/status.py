@@ -188,7 +188,7 @@ def format_imported(service: ServiceReport) -> str:
 def _proxies(report: IstiodReport) -> Row:
     states = Counter(state_of(proxy) for proxy in report.proxies)
     certificates = [
-        (p.certificate_seconds_left, p.id) for p in report.proxies if p.certificate_seconds_left is not None
+        (p.certificate_seconds_left, p.name) for p in report.proxies if p.certificate_seconds_left is not None
     ]
     left, proxy = min(certificates, default=(None, "-"))
     return (report.cluster, states["synced"], states["stale"], states["nack"], format_left(left), proxy)

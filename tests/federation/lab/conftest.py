@@ -1,8 +1,7 @@
-"""What tests of the lab need: root and its tools where namespaces are made, and labs that are gone when the test is."""
+"""What tests of the lab need: prefixes for namespaces, and labs that are gone when the test is."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -12,17 +11,6 @@ import pytest
 
 from federation.lab import netns
 from federation.lab.lab import Lab
-from federation.model.errors import InvalidInput
-
-
-@pytest.fixture
-def machine() -> None:
-    """A machine on which namespaces can be made; skips elsewhere, fails in CI."""
-    try:
-        netns.check_machine()
-    except InvalidInput as wrong:
-        absent = pytest.fail if os.environ.get("CI") else pytest.skip
-        absent(str(wrong))
 
 
 @pytest.fixture
