@@ -9,8 +9,8 @@ import asyncio
 import shutil
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,16 +141,16 @@ def lab_config(**changes: object) -> LabConfig:
 URLS = ("http://echo.demo:8080/", "http://only-west.demo:8080/")
 
 
-@contextmanager
-def running(config: LabConfig, urls: Sequence[str] = URLS) -> Iterator[Mesh]:
+@asynccontextmanager
+async def running(config: LabConfig, urls: Sequence[str] = URLS) -> AsyncIterator[Mesh]:
     """A lab that is up, in a directory of its own; gone at the end."""
     directory = Path(f"/tmp/isthmus-{uuid.uuid4().hex[:8]}")
     lab = Lab("e2e", directory)
     mesh = Mesh(lab, tuple(urls))
     try:
-        asyncio.run(lab.up(config))
+        await lab.up(config)
         yield mesh
-        refused = asyncio.run(_refused(mesh))
+        refused = await _refused(mesh)
         assert not refused, refused
     finally:
         lab.down()
@@ -175,9 +175,11 @@ async def _refused(mesh: Mesh) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def shared(machine: None) -> Iterator[Mesh]:
-    """The lab that tests share."""
-    with running(lab_config()) as mesh:
-        yield mesh
+    """The lab that tests share, each in an event loop of its own."""
+    with asyncio.Runner() as runner:
+        lab = running(lab_config())
+        yield runner.run(lab.__aenter__())
+        runner.run(lab.__aexit__(None, None, None))
 
 
 @pytest.fixture
@@ -192,9 +194,5 @@ async def mesh(shared: Mesh) -> object:
 
 @pytest.fixture
 def start_lab(machine: None) -> Callable[..., object]:
-    """`with start_lab(config) as mesh`: a lab for one test."""
-
-    def start(**changes: object) -> object:
-        return running(lab_config(**changes))
-
-    return start
+    """`async with start_lab(…) as mesh`: a lab for one test, with changes to the usual configuration."""
+    return lambda **changes: running(lab_config(**changes))
