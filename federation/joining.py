@@ -63,6 +63,19 @@ async def join(token: JoinToken, files: ClusterFiles, version: str) -> ClusterIn
     return info
 
 
+async def check_join(token: JoinToken, files: ClusterFiles) -> None:
+    """Say now what would stand against joining, as far as it can be known without using the token up.
+
+    Raises InvalidInput; Denied if the token was used or revoked; Unavailable.
+    """
+    _check_here(token, files)
+    layout = Layout(token.mesh)
+    async with Etcd(Options(token.endpoints, token.root_pem, token.certificate_pem, token.key_pem)) as etcd:
+        await etcd.get(layout.meta)
+        if (await etcd.range(answer_key(layout, token.id))).kvs:
+            raise Denied("the token was used already: a token admits one cluster once; create a new one")
+
+
 def _check_here(token: JoinToken, files: ClusterFiles) -> None:
     findings = []
     if (files.directory / "cluster.json").exists():

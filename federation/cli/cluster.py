@@ -9,14 +9,27 @@ from typing import Annotated, Any
 import typer
 
 from federation.authority import Authority, connect, is_open
-from federation.cli.output import AuthorityDir, Format, Output, Timeout, console, fail, run_async, say, show
-from federation.etcd import Etcd, Options
+from federation.cli.output import (
+    DEGRADED,
+    OK,
+    AuthorityDir,
+    Format,
+    Output,
+    Timeout,
+    console,
+    fail,
+    run_async,
+    say,
+    show,
+)
 from federation.join import JoinToken, TokenRecord, format_token, parse_token
+from federation.joining import check_join
 from federation.joining import join as join_mesh
 from federation.keys import ClusterKey, Layout
 from federation.leaving import LeaveProof
 from federation.leaving import leave as leave_mesh
-from federation.mesh_files import AuthorityFiles, ClusterFiles, ClusterInfo
+from federation.membership import member_store, membership
+from federation.mesh_files import AuthorityFiles, ClusterFiles
 from federation.model.errors import InvalidInput
 from federation.schema import records_pb2 as pb
 
@@ -112,17 +125,25 @@ def join(
         str, typer.Option("--token", envvar="ISTHMUS_JOIN_TOKEN", help="The token, or @FILE that holds it.")
     ],
     directory: ClusterDir = Path("cluster"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check token, directory and store; use nothing up, change nothing.")
+    ] = False,
     output: Output = Format.TABLE,
     timeout: Timeout = 120.0,
 ) -> None:
     """Join a mesh: make keys here, have them signed by the mesh's authority, keep the certificates in --dir.
 
+    isthmus cluster join --token @west.token --dir west --dry-run
     isthmus cluster join --token @west.token --dir west
     """
     try:
         parsed = parse_token(Path(token[1:]).read_text() if token.startswith("@") else token)
     except (InvalidInput, OSError) as wrong:
         fail(wrong if isinstance(wrong, InvalidInput) else _unreadable(wrong))
+        return
+    if dry_run:
+        run_async(check_join(parsed, ClusterFiles(directory)), timeout)
+        say(f"cluster {parsed.cluster} could join mesh {parsed.mesh} now; the token is unused")
         return
     info = run_async(join_mesh(parsed, ClusterFiles(directory), VERSION), timeout)
     say(f"cluster {info.cluster} is a member of mesh {info.mesh}")
@@ -134,11 +155,6 @@ def _unreadable(error: OSError) -> InvalidInput:
     from federation.model.findings import Finding, Severity
 
     return InvalidInput([Finding(Severity.ERROR, "Unreadable", str(error.filename), "", str(error.strerror), "")])
-
-
-def member_store(info: ClusterInfo, files: ClusterFiles) -> Etcd:
-    """The store as this cluster's own user."""
-    return Etcd(Options(info.endpoints, files.etcd_ca, files.etcd_cert, files.etcd_key))
 
 
 @app.command("list")
@@ -182,6 +198,34 @@ async def _clusters(files: ClusterFiles) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@app.command("status")
+def status(directory: ClusterDir = Path("cluster"), output: Output = Format.TABLE, timeout: Timeout = 15.0) -> None:
+    """Show this cluster's membership: what it is in the mesh, its certificates' time, whether the store hears of it.
+
+    Exit code 1 if it is no member any more, silent, or short of time.
+
+    isthmus cluster status --dir east
+    """
+    found = run_async(membership(ClusterFiles(directory), time.time()), timeout)
+    rows: list[tuple[str, object]] = [
+        ("mesh", found.info.mesh),
+        ("cluster", found.info.cluster),
+        ("network", found.info.network),
+        ("region", found.info.region or "-"),
+        ("trust domain", found.info.trust_domain),
+        ("state", found.state),
+        ("heartbeat", "never" if found.heartbeat_age is None else f"{found.heartbeat_age:.1f}s ago"),
+        ("exports", found.exports),
+        ("intermediate CA", f"{found.ca_days_left:.1f} days left"),
+        ("store certificate", f"{found.store_days_left:.1f} days left"),
+        ("store", ", ".join(found.info.endpoints)),
+    ]
+    show(found, output, ("WHAT", "VALUE"), rows)
+    for problem in found.problems:
+        say(f"[red]problem[/] {problem}")
+    raise typer.Exit(DEGRADED if found.problems else OK)
 
 
 @app.command("leave")

@@ -24,7 +24,10 @@ async def http_get(netns: str, host: str, port: int, path: str) -> tuple[int, by
 
 
 async def admin(path: Path, request: str, method: str = "GET") -> tuple[int, bytes]:
-    """One request to an HTTP server on a socket file (an Envoy's admin, a control plane): status and body. Raises OSError, TimeoutError, ClientError."""
+    """One request to an HTTP server on a socket file (an Envoy's admin, a control plane): status and body.
+
+    Raises OSError, TimeoutError, ClientError.
+    """
     return await _request(aiohttp.UnixConnector(str(path)), method, f"http://localhost{request}")
 
 
