@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -60,6 +60,7 @@ class Pipeline:
     def __init__(self, snapshots: Latest[Snapshot]) -> None:
         self._snapshots = snapshots
         self._snapshot: Snapshot | None = None
+        self._since = 0.0  # monotonic seconds, when the snapshot came
         self._classes: OrderedDict[ProxyView, ViewClass] = OrderedDict()
         self._home: dict[Stream, ViewClass] = {}
         self._first = asyncio.Event()
@@ -77,7 +78,7 @@ class Pipeline:
     async def run(self) -> None:
         """Bring every class to each new snapshot, newest first, until cancelled."""
         async for snapshot in self._snapshots.changes():
-            started = time.perf_counter()
+            self._since = time.monotonic()
             old, self._snapshot = self._snapshot, snapshot
             changed = changes(old, snapshot)
             self._first.set()
@@ -86,7 +87,7 @@ class Pipeline:
                 async with item.lock:
                     await self._advance(item, snapshot, changed, old)
             self._forget_idle()
-            log.debug("snapshot_pushed", revision=snapshot.revision, seconds=round(time.perf_counter() - started, 4))
+            log.debug("snapshot_pushed", revision=snapshot.revision, seconds=round(time.monotonic() - self._since, 4))
 
     async def join(self, stream: Stream, proxy: Proxy) -> None:
         """Give a new stream its configuration; waits for the first snapshot."""
@@ -140,7 +141,7 @@ class Pipeline:
                 home.streams.add(stream)
                 self._home[stream] = home
                 assert home.delivery is not None
-                stream.move(home.delivery)
+                stream.move(home.delivery, self._since)
 
     async def _advance(self, item: ViewClass, snapshot: Snapshot, changed: Changes, old: Snapshot | None) -> None:
         if item.revision == snapshot.revision:
@@ -153,7 +154,7 @@ class Pipeline:
         item.revision = snapshot.revision
         if delivery is not item.delivery:
             item.delivery = delivery
-            await _tell(item.streams, delivery)
+            await _tell(item.streams, delivery, self._since)
 
     async def _rebuild(self, item: ViewClass, snapshot: Snapshot) -> None:
         """Make everything of a class anew, and tell whoever is in it already what differs."""
@@ -165,7 +166,7 @@ class Pipeline:
         item.findings = config.findings
         if item.delivery is None or delivery.changed or delivery.removed:
             item.delivery = delivery
-            await _tell(item.streams, delivery)
+            await _tell(item.streams, delivery, self._since)
 
     def _forget_idle(self) -> None:
         idle = [view for view, item in self._classes.items() if not item.streams]
@@ -239,8 +240,9 @@ def _difference(before: Configuration, after: Configuration, revision: int) -> D
     return Delivery(after, changed, removed, revision)
 
 
-async def _tell(streams: Iterable[Stream], delivery: Delivery) -> None:
+async def _tell(streams: Collection[Stream], delivery: Delivery, since: float) -> None:
     for count, stream in enumerate(list(streams)):
-        stream.deliver(delivery)
+        if stream in streams:  # it may have gone, or to another class, while others ran
+            stream.deliver(delivery, since)
         if count % STREAMS_PER_SLICE == STREAMS_PER_SLICE - 1:
             await asyncio.sleep(0)

@@ -1,6 +1,6 @@
 """One new configuration on its way to all proxies of a class: what it is, what changed, and response bodies made once.
 
-Immutable but for the bodies it remembers; shared by every session of the class.
+Immutable but for what it remembers of itself; shared by every session of the class.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from istiod.encode.resource import Configuration, Resource
 
 NOTHING: frozenset[str] = frozenset()
+KEPT_BODIES = 16  # what changed comes first, for both variants; clients that come back later ask for all kinds of sets
 
 
 @dataclass(slots=True, eq=False)
@@ -22,21 +23,28 @@ class Delivery:
     removed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     revision: int = 0
     _bodies: dict[tuple[str, bool, frozenset[str]], bytes] = field(default_factory=dict)
+    _names: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def body(self, type_url: str, names: Set[str], resources: Mapping[str, Resource], delta: bool) -> bytes:
-        """The joined resources of these names; joined once when it is exactly what changed, as for most sessions."""
-        changed = self.changed.get(type_url, NOTHING)
-        if names is not changed and (len(names) != len(changed) or names != changed):
-            return join(names, resources, delta)
-        key = (type_url, delta, changed)
+    def names(self, type_url: str) -> frozenset[str]:
+        """The names of all resources of a type, as one object for every session."""
+        names = self._names.get(type_url)
+        if names is None:
+            names = self._names[type_url] = frozenset(self.configuration.get(type_url, ()))
+        return names
+
+    def body(self, type_url: str, names: frozenset[str], delta: bool) -> bytes:
+        """The joined resources of these names, which must be there; joined once for all sessions that say the same."""
+        key = (type_url, delta, names)
         body = self._bodies.get(key)
         if body is None:
-            body = self._bodies[key] = join(changed, resources, delta)
+            body = join(names, self.configuration[type_url], delta) if names else b""
+            if len(self._bodies) < KEPT_BODIES:
+                self._bodies[key] = body
         return body
 
 
 def join(names: Set[str], resources: Mapping[str, Resource], delta: bool) -> bytes:
     """The framed bytes of these resources, in the order of their names."""
     if delta:
-        return b"".join(resources[name].delta for name in sorted(names))
-    return b"".join(resources[name].sotw for name in sorted(names))
+        return b"".join([resources[name].delta for name in sorted(names)])
+    return b"".join([resources[name].sotw for name in sorted(names)])

@@ -9,12 +9,13 @@ from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
 SHORT = {CLUSTER: "cds", ENDPOINTS: "eds", LISTENER: "lds", ROUTES: "rds", SECRET: "sds"}
 
 PROXIES = Gauge("pilot_xds", "Connected proxies.")
-PUSHES = Counter("pilot_xds_pushes", "Responses sent, by type.", ["type"])
+_PUSHES = Counter("pilot_xds_pushes", "Responses sent, by type.", ["type"])
+PUSHES = {url: _PUSHES.labels(short) for url, short in SHORT.items()}
 REJECTS = Counter("pilot_total_xds_rejects", "Responses that a proxy refused.", ["type"])
 ENCODED = Counter("isthmus_resources_encoded", "Resources encoded anew, by type.", ["type"])
 CONVERGENCE = Histogram(
     "pilot_proxy_convergence_time",
-    "Seconds from a snapshot to the write of its last response.",
+    "Seconds from a changed snapshot to the write of the last response that a proxy needed for it.",
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 20, 30),
 )
 VIEWS = Gauge("isthmus_views", "Classes of proxies with equal configuration.")

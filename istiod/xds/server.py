@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import grpc
@@ -21,7 +22,7 @@ from federation.model.locality import Locality
 from istiod.view.node import proxy_from_node
 from istiod.view.proxy import Proxy
 from istiod.xds.metrics import PROXIES
-from istiod.xds.session import Request
+from istiod.xds.session import MAX_RESPONSE_BYTES, Request
 from istiod.xds.stream import Stream
 
 log = structlog.get_logger("xds")
@@ -30,6 +31,8 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 FIRST_REQUEST_SECONDS = 10.0
 UNSENT_SECONDS = 5.0
 MAX_REQUEST_BYTES = 16 << 20
+LARGE_BYTES = 64 << 10
+LARGE_AT_ONCE = 32  # when a thousand proxies connect, the rest wait here instead of lying in send buffers
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -68,6 +71,7 @@ class AdsServer:
         self._authorize = authorize
         self._secrets = secrets
         self._count = 0
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     def handlers(self, secure: bool) -> grpc.GenericRpcHandler:
         """The two methods; `secure` streams may get secrets."""
@@ -95,6 +99,8 @@ class AdsServer:
             node, request = _parse(first, delta)
             proxy = _proxy(node)
             stream.identity = await self._authorize(context, proxy, secure)
+            stream.proxy = proxy
+            stream.request(request)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"no request within {FIRST_REQUEST_SECONDS:.0f} s")
         except StopAsyncIteration:
@@ -104,23 +110,31 @@ class AdsServer:
         except Denied as denied:
             log.warning("stream_denied", reason=str(denied))
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(denied)[:1000])
-        stream.proxy = proxy
-        stream.request(request)
+        # On its own, since a status cannot be sent while the first write, which would carry it, is still on its way.
+        await context.send_initial_metadata(())
         PROXIES.inc()
         log.info("proxy_connected", proxy=proxy.id, delta=delta, identity=stream.identity)
         try:
-            await self._follow(stream, iterator, context, secure and proxy.agentless)
+            failure = await self._follow(stream, iterator, context, secure and proxy.agentless)
         finally:
             self._follower.leave(stream)
             PROXIES.dec()
             log.info("proxy_gone", proxy=proxy.id)
+        if failure is not None:  # a client that reads nothing may never come to hear of it: nothing else waits for that
+            log.warning("stream_closed", proxy=proxy.id, reason=failure[1])
+            await context.abort(*failure)
 
-    async def _follow(self, stream: Stream, requests: AsyncIterator[bytes], context: Any, secrets: bool) -> None:
-        """Read, write and follow the configuration until the client goes or something fails; then stop all of it."""
+    async def _follow(
+        self, stream: Stream, requests: AsyncIterator[bytes], context: Any, secrets: bool
+    ) -> tuple[grpc.StatusCode, str] | None:
+        """Read, write and follow the configuration until the client goes or something fails; then stop all of it.
+
+        Gives the status to close the stream with, None if the client went by itself.
+        """
         assert stream.proxy is not None
         tasks = [
             asyncio.ensure_future(_read(stream, requests, stream.delta)),
-            asyncio.ensure_future(_write(stream, context)),
+            asyncio.ensure_future(self._write(stream, context)),
             asyncio.ensure_future(self._join(stream)),
         ]
         if secrets and stream.identity:
@@ -130,13 +144,29 @@ class AdsServer:
             for task in done:
                 task.result()
         except TimeoutError:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"nothing was read for {UNSENT_SECONDS:.0f} s")
-        except (DecodeError, ValueError) as wrong:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(wrong)[:1000])
+            return grpc.StatusCode.RESOURCE_EXHAUSTED, f"nothing was read for {UNSENT_SECONDS:.0f} s"
+        except (DecodeError, InvalidInput, ValueError) as wrong:
+            return grpc.StatusCode.INVALID_ARGUMENT, str(wrong)[:1000]
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        return None
+
+    async def _write(self, stream: Stream, context: Any) -> None:
+        while True:
+            await self._write_all(stream, await stream.outgoing(), context)
+            stream.written()
+
+    async def _write_all(self, stream: Stream, responses: list[bytes], context: Any) -> None:
+        """Write one after the other; each is let go of when it is written, as a thousand streams hold one each."""
+        responses.reverse()
+        while responses:
+            size = len(responses[-1])
+            if size > MAX_RESPONSE_BYTES and not stream.delta:
+                log.warning("large_response", proxy=stream.proxy.id if stream.proxy else "", bytes=size)
+            async with self._large if size > LARGE_BYTES else nullcontext():
+                await _send(responses.pop(), context)
 
     async def _join(self, stream: Stream) -> None:
         assert stream.proxy is not None
@@ -154,10 +184,9 @@ async def _read(stream: Stream, requests: AsyncIterator[bytes], delta: bool) -> 
         stream.request(request)
 
 
-async def _write(stream: Stream, context: Any) -> None:
-    while True:
-        for response in await stream.outgoing():
-            await asyncio.wait_for(context.write(response), UNSENT_SECONDS)
+async def _send(response: bytes, context: Any) -> None:
+    async with asyncio.timeout(UNSENT_SECONDS):
+        await context.write(response)
 
 
 def _parse(raw: bytes, delta: bool) -> tuple[Node, Request]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from istiod.encode.resource import Resource
 from istiod.view.proxy import Proxy
 from istiod.xds.delivery import Delivery
-from istiod.xds.metrics import REJECTS, SHORT
+from istiod.xds.metrics import CONVERGENCE, PUSHES, REJECTS, SHORT
 from istiod.xds.session import Request, Session
 from istiod.xds.status import ProxyStatus
 
@@ -29,7 +29,8 @@ class Stream:
         self.identity = ""
         self.certificate_issued: float | None = None  # Unix seconds, as is the next
         self.certificate_expires: float | None = None
-        self._behind_since: float | None = None  # monotonic seconds
+        self._behind_since: float | None = None  # monotonic seconds, as is the next
+        self._pushed_since: float | None = None
 
     def request(self, request: Request) -> None:
         """The client said something."""
@@ -38,19 +39,24 @@ class Stream:
         self._session.on_request(request)
         self._changed()
 
-    def deliver(self, delivery: Delivery) -> None:
-        """The class of this proxy has a new configuration."""
+    def deliver(self, delivery: Delivery, since: float | None = None) -> None:
+        """The class of this proxy has a new configuration; `since` a time, monotonic, if a change brought it about."""
         self._session.on_delivery(delivery)
-        self._changed()
+        self._pushed(since)
 
-    def move(self, delivery: Delivery) -> None:
+    def move(self, delivery: Delivery, since: float | None = None) -> None:
         """The proxy belongs to another class now."""
         self._session.on_other_class(delivery)
-        self._changed()
+        self._pushed(since)
 
     def secrets(self, secrets: Mapping[str, Resource]) -> None:
         """The proxy's own secrets changed."""
         self._session.on_secrets(secrets)
+        self._changed()
+
+    def _pushed(self, since: float | None) -> None:
+        if self._pushed_since is None:
+            self._pushed_since = since
         self._changed()
 
     def _changed(self) -> None:
@@ -65,15 +71,25 @@ class Stream:
         return self._session.subscribed()
 
     async def outgoing(self) -> list[bytes]:
-        """Wait until there is something to write, and take it."""
+        """Wait until there is something to write, and take it. Say `written()` when it is."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             responses = self._session.take()
             if responses:
-                return responses
+                for type_url, _ in responses:
+                    PUSHES[type_url].inc()
+                return [response for _, response in responses]
             if self._session.idle:
                 self._behind_since = None
+            if not self._session.waiting:
+                self._pushed_since = None
+
+    def written(self) -> None:
+        """All that was taken is written; a push ends when nothing of it is left to be said."""
+        if self._pushed_since is not None and not self._session.waiting:
+            CONVERGENCE.observe(time.monotonic() - self._pushed_since)
+            self._pushed_since = None
 
     def status(self, now: float, wall: float) -> ProxyStatus:
         """Where this proxy stands. `now` is monotonic, `wall` Unix seconds."""

@@ -4,76 +4,109 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+from istiod.encode.resource import Resource
+
+NOTHING: frozenset[str] = frozenset()
+_INTERNED: WeakValueDictionary[int, frozenset[str]] = WeakValueDictionary()
 
 
-class _NameSets:
-    """Equal name sets of many clients are one object: a thousand proxies of a class subscribe to the same names."""
-
-    def __init__(self, size: int) -> None:
-        self._sets: dict[frozenset[str], frozenset[str]] = {}
-        self._size = size
-
-    def intern(self, names: frozenset[str]) -> frozenset[str]:
-        if len(self._sets) >= self._size:
-            self._sets.clear()
-        return self._sets.setdefault(names, names)
-
-
-NAMES = _NameSets(4_096)
+def interned(names: frozenset[str]) -> frozenset[str]:
+    """Equal name sets of many clients as one object: a thousand proxies of a class subscribe to the same names."""
+    known = _INTERNED.get(hash(names))
+    if known is names or (known is not None and known == names):
+        return known
+    _INTERNED[hash(names)] = names
+    return names
 
 
 @dataclass(slots=True)
 class Subscription:
-    """`names` are subscribed to one by one, `wildcard` to everything; `changed`/`removed` wait to be sent.
+    """`names` are subscribed to one by one, `wildcard` to everything; `legacy` means by a request without names.
 
-    `initial` are versions a reconnecting client says it has, until the first answer. `nonce` is that of the
-    response that was not acknowledged yet, "" if there is none. `refused` is the client's last complaint.
+    To be sent are: `awaited`, names that the client waits for, with their content or the word that there is none;
+    `changed`, names whose content is another one; `removed`, names whose absence may be told when the order allows it;
+    and an answer even if it is empty when one is `owed`. `leaving` has what is in `removed` as the client knows it.
+    `initial` are versions a reconnecting client says it has, until the first answer. `nonces` are those of responses
+    that were not acknowledged yet. `refused` is the client's complaint about the last answer that it did not take
+    whole, `complaint` the one about the answer under way.
     """
 
     wildcard: bool = False
-    names: frozenset[str] = frozenset()
-    changed: set[str] | frozenset[str] = frozenset()
-    removed: set[str] | frozenset[str] = frozenset()
-    initial: Mapping[str, str] = field(default_factory=dict)
-    nonce: str = ""
+    legacy: bool = False
+    names: frozenset[str] = NOTHING
+    awaited: frozenset[str] = NOTHING
+    changed: frozenset[str] = NOTHING
+    removed: frozenset[str] = NOTHING
+    leaving: Mapping[str, Resource] = field(default_factory=dict)
+    owed: bool = False
+    initial: Mapping[str, str] | None = None
+    nonces: tuple[str, ...] = ()
     last_nonce: str = ""
+    complaint: str = ""
     sent: int = 0
     acked: int = 0
     sent_revision: int = 0
     acked_revision: int = 0
     nacks: int = 0
     refused: str = ""
-    full: bool = False  # state of the world: an answer is owed even if nothing changed
 
     def wants(self, name: str) -> bool:
         """Whether the client is to be told about a resource."""
         return self.wildcard or name in self.names
 
-    def add(self, names: frozenset[str]) -> None:
-        """Subscribe to more names."""
-        self.names = NAMES.intern(self.names | names)
+    def wanted(self, names: frozenset[str]) -> frozenset[str]:
+        """Those of these names that the client is to be told about; the same object if it is all of them."""
+        return names if self.wildcard or names <= self.names else names & self.names
 
-    def drop(self, names: frozenset[str]) -> None:
-        """Unsubscribe from names."""
-        self.names = NAMES.intern(self.names - names)
-        self.changed = self.changed - names
-        self.removed = self.removed - names
+    def unsubscribe(self, names: frozenset[str]) -> None:
+        """Forget these names, and whatever was to be said of something that the client no longer wants."""
+        self.names = interned(self.names - names)
+        if not self.wildcard:
+            self.awaited &= self.names
+            self.changed &= self.names
+            self.removed &= self.names
 
     def mark_changed(self, names: frozenset[str]) -> None:
         """These are to be sent, if the client wants them."""
-        wanted = names if self.wildcard or names <= self.names else names & self.names
+        wanted = self.wanted(names)
         if wanted:
             self.changed = self.changed | wanted if self.changed else wanted
             self.removed = self.removed - wanted if self.removed else self.removed
 
     def mark_removed(self, names: frozenset[str]) -> None:
         """These are gone; the client is to be told if it wanted them."""
-        wanted = names if self.wildcard or names <= self.names else names & self.names
-        if wanted:
-            self.removed = self.removed | wanted if self.removed else wanted
-            self.changed = self.changed - wanted if self.changed else self.changed
+        gone = self.wanted(names)
+        self.changed = self.changed - gone if self.changed else self.changed
+        self.removed = self.removed | gone if self.removed else gone
+
+    def sent_as(self, nonce: str, revision: int) -> None:
+        """One more response is on its way."""
+        if not self.nonces:
+            self.complaint = ""
+        self.nonces += (nonce,)
+        self.last_nonce = nonce
+        self.sent += 1
+        self.sent_revision = revision
+
+    def acknowledge(self, nonce: str, error: str) -> None:
+        """The client took (or refused, if there is an error) one response. An answer is taken if all its parts are."""
+        if nonce not in self.nonces:
+            return
+        self.nonces = tuple(other for other in self.nonces if other != nonce)
+        if error:
+            self.nacks += 1
+            self.refused = self.complaint = error
+        if not self.nonces and not self.complaint:
+            self.acked, self.acked_revision, self.refused = self.sent, self.sent_revision, ""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is still to be sent."""
+        return bool(self.awaited or self.changed or self.removed or self.owed)
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be sent or acknowledged."""
-        return not (self.nonce or self.changed or self.full)
+        return not self.nonces and not self.waiting
