@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from istiod.encode.resource import Configuration, Resource
 
 NOTHING: frozenset[str] = frozenset()
+KEPT_COMPARISONS = 16
 KEPT_BODIES = 16  # what changed comes first, for both variants; clients that come back later ask for all kinds of sets
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A comparison that was made. It holds what was compared, so that no other object can have its identity."""
+
+    names: frozenset[str]
+    known: Mapping[str, str]
+    result: frozenset[str]
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +34,7 @@ class Delivery:
     revision: int = 0
     _bodies: dict[tuple[str, bool, frozenset[str]], bytes] = field(default_factory=dict)
     _names: dict[str, frozenset[str]] = field(default_factory=dict)
+    _compared: dict[tuple[str, int, int], _Compared] = field(default_factory=dict)
 
     def names(self, type_url: str) -> frozenset[str]:
         """The names of all resources of a type, as one object for every session."""
@@ -31,6 +42,21 @@ class Delivery:
         if names is None:
             names = self._names[type_url] = frozenset(self.configuration.get(type_url, ()))
         return names
+
+    def differing(self, type_url: str, names: frozenset[str], known: Mapping[str, str]) -> frozenset[str]:
+        """Those of these names that are absent here or of another version than a client knows.
+
+        Proxies of a class that come back know the same: compared once where names and versions are shared objects.
+        """
+        key = (type_url, id(names), id(known))
+        entry = self._compared.get(key)
+        if entry is not None:
+            return entry.result
+        resources = self.configuration.get(type_url, {})
+        result = frozenset(name for name in names if (r := resources.get(name)) is None or known.get(name) != r.version)
+        if len(self._compared) < KEPT_COMPARISONS:
+            self._compared[key] = _Compared(names, known, result)
+        return result
 
     def body(self, type_url: str, names: frozenset[str], delta: bool) -> bytes:
         """The joined resources of these names, which must be there; joined once for all sessions that say the same."""

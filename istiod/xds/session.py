@@ -6,7 +6,7 @@ At most one answer per type is on its way; what changes meanwhile is merged. Res
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from federation.model.errors import InvalidInput
@@ -30,8 +30,8 @@ class Request:
     """A discovery request of either variant, as plain values. `names` are the subscribed (delta: newly) names."""
 
     type_url: str
-    names: tuple[str, ...] = ()
-    unsubscribe: tuple[str, ...] = ()
+    names: Collection[str] = ()
+    unsubscribe: Collection[str] = ()
     initial_versions: Mapping[str, str] | None = None
     nonce: str = ""
     error: str = ""
@@ -177,14 +177,17 @@ class Session:
             sub.awaited = wanted
             sub.owed = bool(sub.wildcard or sub.names)
             return
-        again = self._resent if type_url == ENDPOINTS else NOTHING
-        sub.awaited = frozenset(
-            name
-            for name in wanted
-            if (r := resources.get(name)) is None or known.get(name) != r.version or name in again
-        )
+        again = self._resent & wanted if type_url == ENDPOINTS and self._resent else NOTHING
+        differing = self._differing_from(type_url, wanted, known)
+        sub.awaited = differing | again if again else differing
         if sub.wildcard:
             sub.removed = frozenset(known.keys() - resources.keys() - sub.names)
+
+    def _differing_from(self, type_url: str, wanted: frozenset[str], known: Mapping[str, str]) -> frozenset[str]:
+        if type_url != SECRET and self._delivery is not None:
+            return self._delivery.differing(type_url, wanted, known)
+        secrets = self._secrets or _NO_RESOURCES
+        return frozenset(n for n in wanted if (r := secrets.get(n)) is None or known.get(n) != r.version)
 
     def _delta_request(self, type_url: str, sub: Subscription, request: Request) -> None:
         if request.nonce:
