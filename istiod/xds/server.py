@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
-from functools import lru_cache
 from typing import Any, Protocol
 
 import grpc
@@ -25,6 +24,7 @@ from istiod.view.proxy import Proxy
 from istiod.xds.metrics import PROXIES
 from istiod.xds.session import MAX_RESPONSE_BYTES, Request
 from istiod.xds.stream import Stream
+from istiod.xds.subscription import SharedVersions
 
 log = structlog.get_logger("xds")
 
@@ -32,8 +32,6 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 FIRST_REQUEST_SECONDS = 10.0
 UNSENT_SECONDS = 5.0
 MAX_REQUEST_BYTES = 16 << 20
-SHARED_BYTES, MAX_SHARED_BYTES = 4 << 10, 1 << 20
-NODE_TAG = b"\x0a"
 LARGE_BYTES = 64 << 10
 LARGE_AT_ONCE = 32  # when a thousand proxies connect, the rest wait here instead of lying in send buffers
 OPTIONS = (
@@ -48,6 +46,9 @@ OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
 )
+
+
+KNOWN = SharedVersions()
 
 
 class Follower(Protocol):
@@ -197,38 +198,15 @@ def _parse(raw: bytes, delta: bool) -> tuple[Node, Request]:
         sotw = DiscoveryRequest.FromString(raw)
         names = frozenset(sotw.resource_names)
         return sotw.node, Request(sotw.type_url, names, nonce=sotw.response_nonce, error=_error(sotw))
-    node, rest = _without_node(raw)
-    parse = _parse_delta_once if SHARED_BYTES < len(rest) < MAX_SHARED_BYTES else _parse_delta
-    return Node.FromString(node), parse(rest)
-
-
-def _without_node(raw: bytes) -> tuple[bytes, bytes]:
-    """The node (field 1, which encoders write first; else empty), and the rest, which a class of proxies shares."""
-    if raw[:1] != NODE_TAG:
-        return b"", raw
-    size = shift = 0
-    for start, byte in enumerate(raw[1:6], 2):
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80 and start + size <= len(raw):
-            return raw[start : start + size], raw[start + size :]
-    raise DecodeError("the node is cut short")
-
-
-def _parse_delta(raw: bytes) -> Request:
     message = DeltaDiscoveryRequest.FromString(raw)
-    return Request(
+    return message.node, Request(
         message.type_url,
         frozenset(message.resource_names_subscribe),
         frozenset(message.resource_names_unsubscribe),
-        dict(message.initial_resource_versions) or None,
+        KNOWN.share(message.type_url, dict(message.initial_resource_versions)),
         message.response_nonce,
         _error(message),
     )
-
-
-# When a thousand proxies come back, they say the same long things: one parse, and one object in memory, for all.
-_parse_delta_once = lru_cache(maxsize=32)(_parse_delta)
 
 
 def _error(message: DeltaDiscoveryRequest | DiscoveryRequest) -> str:

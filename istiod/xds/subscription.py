@@ -21,6 +21,30 @@ def interned(names: frozenset[str]) -> frozenset[str]:
     return names
 
 
+class SharedVersions:
+    """What returning clients say they have: of a thousand proxies of a class the same, so one object for all of them.
+
+    What is compared with it is then compared once (`Delivery.differing`). Keeps the last few, whatever clients send.
+    """
+
+    KEPT = 32
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], Mapping[str, str]] = {}
+
+    def share(self, type_url: str, versions: dict[str, str]) -> Mapping[str, str] | None:
+        """The kept equal of these versions of one type; None if there are none."""
+        if not versions:
+            return None
+        key = (type_url, len(versions))
+        known = self._kept.pop(key, None)
+        shared = known if known == versions else versions
+        self._kept[key] = shared
+        if len(self._kept) > self.KEPT:
+            del self._kept[next(iter(self._kept))]
+        return shared
+
+
 @dataclass(slots=True)
 class Subscription:
     """`names` are subscribed to one by one, `wildcard` to everything; `legacy` means by a request without names.
