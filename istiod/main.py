@@ -18,6 +18,7 @@ from aiohttp import web
 
 from federation.etcd import Etcd, Options
 from federation.model.errors import InvalidInput, IsthmusError
+from federation.model.findings import Finding, Severity
 from federation.runtime import log as logs
 from federation.runtime.http import serve, serve_unix
 from federation.runtime.ready import Readiness
@@ -118,6 +119,10 @@ def run_command(
 ) -> None:
     """Serve configuration (and certificates) to this cluster's proxies until SIGTERM."""
     logs.configure(log_level)
+    if config_dir is None and (mesh_config or mesh_networks):
+        message = "is followed together with the objects' directory"
+        fix = "give --config-dir too"
+        raise InvalidInput([Finding(Severity.ERROR, "InvalidFlag", "--mesh-config", "", message, fix)])
     settings = Settings(
         cluster=cluster,
         network=network,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import re
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import structlog
 
+from federation.bootstrap import HEALTH_PORT, STATS_PORT
 from federation.model.errors import Unavailable
 
 log = structlog.get_logger("gateway")
@@ -20,13 +22,15 @@ STOP_SECONDS = 5.0
 ASK_SECONDS = 2.0
 POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
+_OWN_LISTENER = re.compile(rf"listener\.(admin|.*_({HEALTH_PORT}|{STATS_PORT}))\.")
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 async def run_envoy(argv: Sequence[str]) -> None:
     """Run Envoy until cancelled, then end it. Raises Unavailable when it ends by itself or cannot be started."""
     try:
-        child = await asyncio.create_subprocess_exec(*argv, preexec_fn=_die_with_parent)
+        # In a session of its own: what is sent to our whole group, as by Ctrl-C, must not end it before it is drained.
+        child = await asyncio.create_subprocess_exec(*argv, preexec_fn=_die_with_parent, start_new_session=True)
     except OSError as error:
         raise Unavailable(f"{argv[0]} cannot be started: {error.strerror}") from error
     log.info("envoy_started", pid=child.pid)
@@ -75,13 +79,13 @@ class Admin:
         await self._ask("POST", "/drain_listeners?graceful&skip_exit")
 
     async def wait_without_connections(self) -> None:
-        """Wait until nothing is open through the cross-network listener. Raises Unavailable."""
+        """Wait until nothing is open through the listeners that a control plane has set up. Raises Unavailable."""
         while await self._connections():  # noqa: ASYNC110 - Envoy has no event to wait for
             await asyncio.sleep(POLL_SECONDS)
 
     async def _connections(self) -> int:
-        text = (await self._ask("GET", r"/stats?filter=tcp\.outbound_passthrough\.downstream_cx_active&usedonly"))[1]
-        return sum(int(line.rpartition(": ")[2]) for line in text.splitlines() if "downstream_cx_active" in line)
+        _, text = await self._ask("GET", r"/stats?filter=^listener\..*downstream_cx_active$")
+        return sum(int(line.rpartition(": ")[2]) for line in text.splitlines() if not _OWN_LISTENER.match(line))
 
     async def _ask(self, method: str, path: str) -> tuple[int, str]:
         try:

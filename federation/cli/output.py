@@ -62,7 +62,7 @@ def show(
 
 def say(text: str) -> None:
     """A line for people, on stderr, so that stdout stays for results."""
-    errors.print(text)
+    errors.print(text, soft_wrap=True)
 
 
 def run_async(work: Coroutine[Any, Any, T], timeout: float = 60.0) -> T:

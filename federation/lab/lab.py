@@ -33,7 +33,6 @@ from federation.lab.topology import Node, Plan, plan_lab
 from federation.model.errors import InvalidInput, Unavailable
 from federation.model.findings import Finding, Severity
 
-STOP_SECONDS = 3.0
 LINE_SECONDS = 10.0
 HEAL_SECONDS = 60.0
 
@@ -143,12 +142,7 @@ class Lab:
         prefix = state.created.prefix if state.created else self.files.prefix
         ended = 0
         for started in state.started.values():
-            process.send(started, signal.SIGCONT)
-            ended += process.send(started, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        for started in state.started.values():
-            if not process.wait_gone(started, max(0.0, deadline - time.monotonic())):
-                process.send(started, signal.SIGKILL)
+            ended += process.send(started, signal.SIGKILL)
         for name in netns.found(prefix):
             process.sweep(name)
         netns.down(prefix)

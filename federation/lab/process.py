@@ -74,12 +74,24 @@ def state_of(started: Started | None) -> str:
 
 
 def send(started: Started, number: signal.Signals) -> bool:
-    """Signal a process and the ones that it started, if it is still that one. Returns whether it was."""
+    """Signal a process and the ones that it started, if it is still that one. Returns whether it was.
+
+    A request to end is for the process alone: what becomes of the others is its business.
+    """
     if not is_alive(started):
         return False
-    with suppress(ProcessLookupError):
-        os.killpg(started.pid, number)
+    for pid in [started.pid] if number == signal.SIGTERM else [started.pid, *_descendants(started.pid)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
     return True
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [*children, *(below for child in children for below in _descendants(child))]
 
 
 def sweep(name: str) -> None:

@@ -14,6 +14,7 @@ LATE_SECONDS = 5.0
 SENT_LATE_SECONDS = 30.0  # by another cluster's clock, which may differ by some seconds
 BEHIND_SECONDS = 2.0  # what is on its way for less is on its way, not stale
 LEAST_LIFE = 0.25
+READY = "ready"
 MEMBER = "member"  # others are joining or leaving, and may be silent
 
 
@@ -39,6 +40,9 @@ def _problems(report: IstiodReport) -> Iterator[tuple[str, str]]:
         yield "istiod", f"not ready: waits for {condition} ({why})"
     if report.federation is not None:
         yield from _federation_problems(report.federation)
+        for peer in report.federation.peers:
+            if peer.network != report.network and not report.gateways:
+                yield from _gateway_problems(peer)
     if _is_short(report.ca_seconds_left, report.ca_life_seconds):
         yield "CA", f"the intermediate CA has {format_left(report.ca_seconds_left)} left"
     for proxy in report.proxies:
@@ -75,6 +79,13 @@ def _peer_problems(peer: Peer) -> Iterator[str]:
         yield f"its newest heartbeat was sent {sent} ago by its own clock: it is silent, or the clocks differ"
     if peer.held:
         yield f"its records in the store do not count: {peer.held}"
+
+
+def _gateway_problems(peer: Peer) -> Iterator[tuple[str, str]]:
+    """What stands between us and the services of a peer on another network."""
+    if peer.state == MEMBER and peer.services and not any(gateway.state == READY for gateway in peer.gateways):
+        last = "; the last known ones are tried" if peer.gateways else ""
+        yield f"cluster {peer.cluster}", f"no gateway of it is ready, it exports {peer.services} services{last}"
 
 
 def _proxy_problems(proxy: ProxyReport) -> Iterator[str]:

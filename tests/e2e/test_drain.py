@@ -61,6 +61,19 @@ async def test_a_drained_pod_loses_no_request(mesh: Any, method: str) -> None:
         await mesh.lab.break_("east/echo-1")  # for the books: what has ended is started again when healed
 
 
+async def test_a_request_under_way_lives_through_the_drain_of_its_gateway(mesh: Any) -> None:
+    """Five seconds of work that no retry may repeat, through a gateway that goes after one."""
+    slow = [
+        asyncio.create_task(mesh.lab.call("east/client", REMOTE, 1, "POST", {"x-delay-ms": "5000"})) for _ in range(4)
+    ]
+    await asyncio.sleep(1.0)
+    for gateway in ("west/gateway-1", "west/gateway-2"):
+        terminate(mesh, gateway)
+    answers = [exchange.cause for answer in await asyncio.gather(*slow) for exchange in answer]
+    await mesh.lab.break_("west/gateway")  # for the books, as below
+    assert answers == ["", "", "", ""]
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_gateway_that_is_asked_to_end_loses_no_request(mesh: Any, method: str) -> None:
     async def drain() -> None:

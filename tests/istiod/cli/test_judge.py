@@ -11,6 +11,7 @@ from istiod.cli.judge import format_age, format_left, judge
 from istiod.debug.report import (
     FederationReport,
     FindingReport,
+    Gateway,
     IstiodReport,
     Peer,
     ProxyReport,
@@ -19,7 +20,7 @@ from istiod.debug.report import (
     TypeReport,
 )
 
-PEER = Peer("west", state="member", heartbeat_age_seconds=0.4, heartbeat_sent_age_seconds=0.5)
+PEER = Peer("west", "net", state="member", heartbeat_age_seconds=0.4, heartbeat_sent_age_seconds=0.5)
 TYPE = TypeReport("clusters", "synced", 3, 3, 0, "")
 PROXY = ProxyReport(
     "p1", "p1", "sidecar", "ns", "east", "net", "", "delta", "synced", 60.0, 0.0, 3_000.0, 3_600.0, (TYPE,)
@@ -48,6 +49,19 @@ def test_all_is_well() -> None:
     assert judge([REPORT]) == ()
 
 
+@pytest.mark.parametrize(
+    "peer",
+    [
+        {"network": "far", "services": 2, "gateways": (Gateway("g", "192.0.2.1:15443", "ready"),)},
+        {"network": "far", "services": 0},
+        {"network": "net", "services": 2},
+        {"network": "far", "services": 2, "state": "left"},
+    ],
+)
+def test_who_needs_no_gateway_or_has_one_is_well(peer: dict[str, Any]) -> None:
+    assert judge([with_peer(**peer)]) == ()
+
+
 def test_a_control_plane_alone_is_well() -> None:
     assert judge([change(REPORT, federation=None, ca_seconds_left=None, ca_life_seconds=None)]) == ()
 
@@ -58,6 +72,12 @@ def test_a_control_plane_alone_is_well() -> None:
         (change(REPORT, waiting_for={"source files": "not yet"}), "istiod", "waits for source files"),
         (change(REPORT, ca_seconds_left=249.0), "CA", "4.2m left"),
         (change(REPORT, findings=(finding("error"),)), "Service ns/a", "Code: is wrong"),
+        (with_peer(network="far", services=2), "cluster west", "no gateway of it is ready, it exports 2 services"),
+        (
+            with_peer(network="far", services=2, gateways=(Gateway("g", "192.0.2.1:15443", "unready"),)),
+            "cluster west",
+            "the last known ones are tried",
+        ),
         (
             change(REPORT, federation=change(FEDERATION, store=Store(False, "disk", age_seconds=90.0))),
             "store",

@@ -53,7 +53,7 @@ async def istiod(directory: Path, cluster: str, *arguments: str) -> AsyncIterato
     command = [str(BIN / "istiod"), "run", "--cluster", cluster, "--network", f"net-{cluster}", "--config-dir",
                str(directory / "config"), "--xds-address", f"127.0.0.1:{xds}", "--http-address", f"unix:{socket}",
                "--metrics-address", "off", "--log-level", "error", *arguments]  # fmt: skip
-    process = subprocess.Popen(command)  # noqa: ASYNC220
+    process = subprocess.Popen(command)
     try:
         yield Istiod(process, f"127.0.0.1:{xds}", f"unix:{socket}")
     finally:
