@@ -7,6 +7,7 @@ key and the store's root user; nobody else does, and neither ever goes into the 
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 import uuid
@@ -18,7 +19,7 @@ import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from federation.etcd import Compacted, Etcd, Options, Permission, StoreReplaced, Watched
+from federation.etcd import Compacted, Etcd, Listing, Options, Permission, StoreReplaced, Watched
 from federation.join import (
     OPEN,
     REVOKED,
@@ -28,6 +29,7 @@ from federation.join import (
     JoinToken,
     TokenRecord,
     answer_key,
+    check_grant,
     check_request,
     request_key,
     token_key,
@@ -50,6 +52,8 @@ log = structlog.get_logger("authority")
 USER_TTL = timedelta(days=90)
 SERVER_TTL = timedelta(days=365)
 LEFT = "left"
+_ADMISSION = 8  # characters of the token's id in the name of a member's user
+_OWN_JOIN = "use `isthmus cluster join`"
 
 
 def init_files(files: AuthorityFiles, info: MeshInfo, server_names: Sequence[str]) -> bool:
@@ -118,7 +122,12 @@ class Authority:
         return load_authority(self._files.root)
 
     async def create_token(self, cluster: str, network: str, region: str, trust_domain: str, ttl: float) -> JoinToken:
-        """A new token; `ttl` seconds. Its store user can write one request and read one answer."""
+        """A new token; `ttl` seconds. Its store user can write one request and read one answer.
+
+        Raises InvalidInput for names that no cluster can have.
+        """
+        if findings := check_grant(cluster, network, trust_domain):
+            raise InvalidInput(findings)
         now = time.time()
         record = TokenRecord(secrets.token_hex(8), cluster, network, region, trust_domain, now, now + ttl)
         user = f"join-{record.id}"
@@ -149,6 +158,7 @@ class Authority:
         if record is None:
             raise Conflict(f"there is no token {token!r}: see `isthmus cluster token list`")
         await self._close_token(record, REVOKED)
+        await self._remove_user(f"join-{token}")
 
     async def _token(self, token: str) -> TokenRecord | None:
         kv = await self._etcd.get(token_key(self._layout, token))
@@ -165,39 +175,56 @@ class Authority:
 
     async def pending(self) -> list[str]:
         """Ids of tokens with a request that has no answer."""
-        listing = await self._etcd.list_prefix(self._layout.joins)
+        return self._unanswered(await self._etcd.list_prefix(self._layout.joins))
+
+    def _unanswered(self, listing: Listing) -> list[str]:
         keys = {kv.key for kv in listing.kvs}
         asked = [kv.key.split("/")[-2] for kv in listing.kvs if kv.key.endswith("/request")]
         return [token for token in asked if answer_key(self._layout, token) not in keys]
 
     async def answer(self, token: str) -> JoinAnswer:
-        """Check one request, sign or refuse, register the cluster. The answer is in the store when this returns."""
+        """Check one request, sign or refuse, register the cluster. The answer is in the store when this returns.
+
+        Raises Conflict if there is no request or it has been answered: an answer is never taken back.
+        """
         kv = await self._etcd.get(request_key(self._layout, token))
         if kv is None:
             raise Conflict(f"token {token!r} has no request yet")
-        request = msgspec.msgpack.decode(kv.value, type=JoinRequest)
+        if await self._etcd.get(answer_key(self._layout, token)) is not None:
+            raise Conflict(f"the request of token {token!r} has been answered")
         record = await self._token(token)
-        findings = check_request(request, record, await self.clusters(), time.time())
-        if findings or record is None:
-            answer = JoinAnswer(problems=tuple((f.path, f.message, f.fix) for f in findings))
-        else:
-            answer = await self._admit(request)
+        answer = await self._judge(record, kv.value)
+        await self._etcd.create(answer_key(self._layout, token), msgspec.msgpack.encode(answer))
+        if answer.accepted and record is not None:  # after the answer: an end between them must not refuse a member
             await self._close_token(record, USED)
-        await self._etcd.put(answer_key(self._layout, token), msgspec.msgpack.encode(answer))
         log.info(
-            "join_answered", cluster=request.cluster, accepted=answer.accepted, problems=[str(f) for f in findings]
+            "join_answered", token=token, accepted=answer.accepted, problems=[" ".join(p) for p in answer.problems]
         )
         return answer
 
-    async def _admit(self, request: JoinRequest) -> JoinAnswer:
+    async def _judge(self, record: TokenRecord | None, value: bytes) -> JoinAnswer:
+        try:
+            request = msgspec.msgpack.decode(value, type=JoinRequest)
+        except msgspec.DecodeError as wrong:
+            return JoinAnswer((("", f"the request cannot be read: {wrong}"[:500], _OWN_JOIN),))
+        findings = check_request(request, record, await self.clusters(), time.time())
+        if findings or record is None:
+            return JoinAnswer(problems=tuple((f.path, f.message, f.fix) for f in findings))
+        return await self._admit(request, record)
+
+    async def _admit(self, request: JoinRequest, record: TokenRecord) -> JoinAnswer:
         root, roots_pem = self._signer()
         now = datetime.now(UTC)
-        ca_key = read_csr(request.intermediate_csr).public_key()
-        user_key = read_csr(request.etcd_csr).public_key()
+        try:
+            ca_key = read_csr(request.intermediate_csr).public_key()
+            user_key = read_csr(request.etcd_csr).public_key()
+        except ValueError as wrong:
+            return JoinAnswer(problems=(("csr", f"{wrong}"[:500], _OWN_JOIN),))
         if not isinstance(ca_key, ec.EllipticCurvePublicKey) or not isinstance(user_key, ec.EllipticCurvePublicKey):
-            return JoinAnswer(problems=(("csr", "has a key that is not EC P-256", "use `isthmus cluster join`"),))
+            return JoinAnswer(problems=(("csr", "has a key that is not EC P-256", _OWN_JOIN),))
         intermediate = sign_intermediate(root, ca_key, request.cluster, request.trust_domain, now)
-        user = f"cluster-{request.cluster}"
+        user = f"cluster-{request.cluster}-{record.id[:_ADMISSION]}"
+        await self._remove_members_users(request.cluster, but=user)
         await self._add_user(
             user,
             Permission(self._layout.owned_by(request.cluster), write=True),
@@ -231,6 +258,18 @@ class Authority:
             await self._etcd.auth.grant_permission(user, permission)
         await self._etcd.auth.grant_role(user, user)
 
+    async def _remove_user(self, user: str) -> None:
+        for step in (self._etcd.auth.delete_user(user), self._etcd.auth.delete_role(user)):
+            with suppress(Conflict):
+                await step
+
+    async def _remove_members_users(self, cluster: str, but: str = "") -> None:
+        """The users of all admissions of a cluster: a certificate of an earlier one must not work for the next."""
+        form = re.compile(rf"cluster-{re.escape(cluster)}-[0-9a-f]{{{_ADMISSION}}}")
+        for user in await self._etcd.auth.users():
+            if form.fullmatch(user) and user != but:
+                await self._remove_user(user)
+
     async def remove(self, cluster: str) -> list[str]:
         """Take a cluster out of the mesh: tombstone, its user, its records. Returns the keys deleted; only its own."""
         key = self._layout.format(ClusterKey(cluster))
@@ -240,10 +279,7 @@ class Authority:
         registration = pb.Cluster.FromString(kv.value)
         registration.state = LEFT
         await self._etcd.put(key, registration.SerializeToString())
-        with suppress(Conflict):
-            await self._etcd.auth.delete_user(f"cluster-{cluster}")
-        with suppress(Conflict):
-            await self._etcd.auth.delete_role(f"cluster-{cluster}")
+        await self._remove_members_users(cluster)
         owned = await self._etcd.list_prefix(self._layout.owned_by(cluster))
         await self._etcd.delete(self._layout.owned_by(cluster), prefix=True)
         return [item.key for item in owned.kvs]
@@ -252,9 +288,10 @@ class Authority:
         """Answer every request as it comes, until cancelled."""
         while True:
             try:
-                for token in await self.pending():
-                    on_answer(token, await self.answer(token))
                 listing = await self._etcd.list_prefix(self._layout.joins)
+                for token in self._unanswered(listing):
+                    with suppress(Conflict):  # somebody else was quicker
+                        on_answer(token, await self.answer(token))
                 async for batch in self._etcd.watch(self._layout.joins, listing.revision + 1):
                     events = batch.events if isinstance(batch, Watched) else ()
                     if any(event.kv.key.endswith("/request") and not event.deleted for event in events):

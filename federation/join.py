@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -24,6 +26,10 @@ PREFIX = "isthmus1."
 MAX_TOKEN_CHARACTERS = 16_384
 MAX_CLOCK_SKEW_SECONDS = 60.0
 OPEN, USED, REVOKED = "open", "used", "revoked"
+_CHECKSUM_BYTES = 4
+_CLUSTER = re.compile(r"[a-z0-9]([a-z0-9.-]{0,45}[a-z0-9])?")  # in a common name, 64 at most, with what is around it
+_NETWORK = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")  # a Kubernetes label's value
+_TRUST_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")  # a leading dot would mean all below it
 
 
 class JoinToken(msgspec.Struct, frozen=True, array_like=True):
@@ -90,7 +96,8 @@ class JoinAnswer(msgspec.Struct, frozen=True):
 
 def format_token(token: JoinToken) -> str:
     """The text to paste."""
-    return PREFIX + base64.urlsafe_b64encode(msgspec.msgpack.encode(token)).decode().rstrip("=")
+    body = msgspec.msgpack.encode(token)
+    return PREFIX + base64.urlsafe_b64encode(body + _checksum(body)).decode().rstrip("=")
 
 
 def parse_token(text: str) -> JoinToken:
@@ -100,11 +107,36 @@ def parse_token(text: str) -> JoinToken:
         raise InvalidInput(
             [_wrong("is no join token", "paste the whole line that `isthmus cluster token create` printed")]
         )
-    body = text.removeprefix(PREFIX)
+    coded = text.removeprefix(PREFIX)
     try:
-        return msgspec.msgpack.decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=JoinToken)
+        raw = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
+        body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
+        if checksum != _checksum(body):
+            raise ValueError
+        return msgspec.msgpack.decode(body, type=JoinToken)
     except (binascii.Error, msgspec.DecodeError, ValueError):
         raise InvalidInput([_wrong("is damaged or cut short", "copy the whole token again")]) from None
+
+
+def _checksum(body: bytes) -> bytes:
+    """Against slips of the hand, not of evil: what is in a token is checked where it is used."""
+    return blake2b(body, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def check_grant(cluster: str, network: str, trust_domain: str) -> tuple[Finding, ...]:
+    """What stands against giving out a token for these names; empty if nothing does."""
+    wrong = []
+    for path, value, form, fix in (
+        ("cluster", cluster, _CLUSTER, "use lower-case letters, digits, - and ., 47 at most"),
+        ("network", network, _NETWORK, "use letters, digits, -, _ and ., 63 at most"),
+        ("trustDomain", trust_domain, _TRUST_DOMAIN, "use a lower-case DNS name"),
+    ):
+        if form.fullmatch(value) is None:
+            message = f"{value[:300]!r} cannot be a {path}"
+            wrong.append(
+                Finding(Severity.ERROR, "InvalidName", f"Token for cluster {cluster[:100]!r}", path, message, fix)
+            )
+    return tuple(wrong)
 
 
 def _wrong(message: str, fix: str) -> Finding:
@@ -196,7 +228,7 @@ def _member_problems(request: JoinRequest, members: dict[str, pb.Cluster]) -> Se
 def _peer_problems(request: JoinRequest, now: float) -> Sequence[Problem]:
     problems: list[Problem] = []
     skew = request.sent - now
-    if abs(skew) > MAX_CLOCK_SKEW_SECONDS:
+    if not abs(skew) <= MAX_CLOCK_SKEW_SECONDS:  # a request may say that its time is no number
         way = "ahead of" if skew > 0 else "behind"
         problems.append(
             ("ClockSkew", "clock", f"is {abs(skew):.0f} s {way} the authority's", "synchronise the clocks (NTP)")

@@ -7,7 +7,7 @@ it as a value (`Exports`), so it knows no Kubernetes object and no proxy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from federation.keys import CompleteKey, EndpointsKey, EntryKey, HeartbeatKey, Layout, ServiceRecordKey
@@ -15,8 +15,9 @@ from federation.model.workload import Endpoint
 from federation.records import ExportedService, encode_endpoints, encode_service, group_endpoints
 from federation.schema import records_pb2 as pb
 
-SLICE = "0"
 MAX_GROUPS_PER_SLICE = 1_000
+MAX_BYTES_PER_SLICE = 500_000
+MAX_ADDRESSES_PER_GROUP = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,38 @@ def desired_records(layout: Layout, exports: Exports) -> dict[str, bytes]:
         records[layout.format(key)] = encode_service(export.exported)
         addresses = service.external or any(e.network in exports.shared_networks for e in export.endpoints)
         groups = group_endpoints(export.endpoints, addresses)
-        for number, start in enumerate(range(0, len(groups), MAX_GROUPS_PER_SLICE)):
-            part = EndpointsKey(*names, str(number))
-            records[layout.format(part)] = encode_endpoints(groups[start : start + MAX_GROUPS_PER_SLICE])
+        for number, part in enumerate(_slices(groups)):
+            records[layout.format(EndpointsKey(*names, str(number)))] = encode_endpoints(part)
     return records
+
+
+def _slices(groups: Sequence[pb.EndpointGroup]) -> Iterator[list[pb.EndpointGroup]]:
+    """The groups in records that the store takes, however many addresses a service has."""
+    part: list[pb.EndpointGroup] = []
+    size = 0
+    for group in (piece for whole in groups for piece in _pieces(whole)):
+        weight = group.ByteSize()
+        if part and (len(part) >= MAX_GROUPS_PER_SLICE or size + weight > MAX_BYTES_PER_SLICE):
+            yield part
+            part, size = [], 0
+        part.append(group)
+        size += weight
+    if part:
+        yield part
+
+
+def _pieces(group: pb.EndpointGroup) -> Iterator[pb.EndpointGroup]:
+    """A group with very many addresses as several, of the same weight in all."""
+    if len(group.addresses) <= MAX_ADDRESSES_PER_GROUP:
+        yield group
+        return
+    for start in range(0, len(group.addresses), MAX_ADDRESSES_PER_GROUP):
+        piece = pb.EndpointGroup()
+        piece.CopyFrom(group)
+        del piece.addresses[:]
+        piece.addresses.extend(group.addresses[start : start + MAX_ADDRESSES_PER_GROUP])
+        piece.weight = sum(address.weight or 1 for address in piece.addresses)
+        yield piece
 
 
 @dataclass(frozen=True, slots=True)

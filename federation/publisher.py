@@ -2,21 +2,22 @@
 
 A thin shell around `federation.publish`. On every (re)connect the prefix is listed and compared, so that a store
 that was
-restored or replaced is repaired; the heartbeat is written only over our own last one, which shows both that and a
-second publisher. Losing the store stops nothing else.
+restored or replaced is repaired; every write is made only while our own last heartbeat is in the store, which shows
+both that and a second publisher. Losing the store stops nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from federation.etcd import Delete, Etcd, Put
+from federation.etcd import Compare, Delete, Etcd, Put
 from federation.keys import HeartbeatKey, Layout
-from federation.model.errors import Conflict, Denied, Unavailable
+from federation.model.errors import Conflict, Denied, InvalidInput, Unavailable
 from federation.publish import (
     Exports,
     PublishPlan,
@@ -26,6 +27,7 @@ from federation.publish import (
     next_generation,
     plan_publish,
 )
+from federation.records import decode_plain
 from federation.runtime.latest import Latest
 from federation.schema import records_pb2 as pb
 
@@ -64,6 +66,7 @@ class Publisher:
         self._instance = instance
         self._published: dict[str, bytes] = {}
         self._beat_revision = 0
+        self._beat_due = 0.0
         self.state = PublishedState()
 
     async def run(self) -> None:
@@ -72,7 +75,7 @@ class Publisher:
         while True:
             try:
                 await self._publish()
-            except (Unavailable, Denied, Conflict) as error:
+            except (Unavailable, Denied, Conflict, InvalidInput) as error:
                 if self.state.connected or self.state.error != str(error):
                     log.warning("publish_interrupted", error=str(error))
                 self.state.connected, self.state.error = False, str(error)
@@ -81,18 +84,18 @@ class Publisher:
     async def _publish(self) -> None:
         await self._read_back()
         seen, exports = await self._exports.wait()
-        await self._bring_about(exports)
-        key, value = complete_record(self._layout, self._cluster, self.state.generation + 1, 0, exports)
-        await self._etcd.put(key, value)
+        await self._bring_about(exports, always=True)
+        loop = asyncio.get_running_loop()
         while True:
-            await self._beat()
             try:
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    while True:
-                        seen, exports = await self._exports.wait(seen)
-                        await self._bring_about(exports)
+                async with asyncio.timeout_at(self._beat_due):
+                    seen, exports = await self._exports.wait(seen)
             except TimeoutError:
-                continue
+                pass
+            else:
+                await self._bring_about(exports)
+            if loop.time() >= self._beat_due:
+                await self._write((), exports, last=True)
 
     async def _read_back(self) -> None:
         listing = await self._etcd.list_prefix(self._layout.owned_by(self._cluster))
@@ -100,14 +103,16 @@ class Publisher:
         beat_key = self._layout.format(HeartbeatKey(self._cluster))
         beat = next((kv for kv in listing.kvs if kv.key == beat_key), None)
         self._beat_revision = beat.mod_revision if beat is not None else 0
-        if beat is not None:
-            self.state.generation = max(self.state.generation, pb.Heartbeat.FromString(beat.value).generation)
+        last = decode_plain(pb.Heartbeat, HeartbeatKey(self._cluster), beat.value) if beat is not None else None
+        if isinstance(last, pb.Heartbeat):
+            self.state.generation = max(self.state.generation, last.generation)
 
-    async def _bring_about(self, exports: Exports) -> None:
+    async def _bring_about(self, exports: Exports, always: bool = False) -> None:
         desired = desired_records(self._layout, exports)
         plan = plan_publish(self._layout, self._cluster, desired, self._published)
-        for operations in _batches(plan):
-            await self._etcd.txn((), operations)
+        batches = _batches(plan) or ([[]] if always else [])
+        for number, operations in enumerate(batches, 1):
+            await self._write(operations, exports, last=number == len(batches))
             for operation in operations:
                 if isinstance(operation, Put):
                     self._published[operation.key] = operation.value
@@ -117,15 +122,27 @@ class Publisher:
             log.info("published", puts=len(plan.puts), deletes=len(plan.deletes))
         self.state.records = len(desired)
 
-    async def _beat(self) -> None:
+    async def _write(self, operations: Sequence[Put | Delete], exports: Exports, last: bool) -> None:
+        """One transaction, only while the heartbeat in the store is our last one. The `last` of a plan brings the next.
+
+        So what we believe to be in the store is there: were it set back, or did another publish, the heartbeat would be
+        another too. And readers see a new generation only when all of it is there.
+        """
         now_ms = int(time.time() * 1000)
         generation = next_generation(self.state.generation, now_ms)
         key, value = heartbeat_record(self._layout, self._cluster, generation, now_ms, self._version, self._instance)
-        if self._beat_revision:
-            self._beat_revision = await self._etcd.replace(key, value, self._beat_revision)
-        else:
-            self._beat_revision = await self._etcd.create(key, value)
-        self.state = PublishedState(True, "", generation, time.monotonic(), self.state.records)
+        then = list(operations)
+        if last and (operations or not self.state.connected):
+            then.append(Put(*complete_record(self._layout, self._cluster, generation, 0, exports)))
+        if last:
+            then.append(Put(key, value))
+        result = await self._etcd.txn([Compare(key, "mod_revision", "==", self._beat_revision)], then)
+        if not result.succeeded:
+            raise Conflict(f"etcd key {key} has changed: another publishes for this cluster, or the store was set back")
+        if last:
+            self._beat_revision = result.revision
+            self._beat_due = asyncio.get_running_loop().time() + HEARTBEAT_SECONDS
+            self.state = PublishedState(True, "", generation, time.monotonic(), self.state.records)
 
 
 def _batches(plan: PublishPlan) -> list[list[Put | Delete]]:

@@ -6,8 +6,10 @@ Records of a newer major schema are refused, unknown fields of ours ignored, siz
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -27,6 +29,7 @@ READY, UNREADY, DRAINING = "ready", "unready", "draining"  # states of a gateway
 MAX_RECORD_BYTES = 1_400_000  # etcd takes 1.5 MiB a request
 MAX_PORTS = 1_000
 MAX_GROUPS = 10_000
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 M = TypeVar("M", bound=Message)
 
@@ -84,7 +87,14 @@ def decode_service(key: ServiceRecordKey | EntryKey, value: bytes) -> ExportedSe
     if isinstance(record, Finding):
         return record
     if (record.namespace, record.name) != (key.namespace, key.name) or not record.host:
-        return _refused(key, f"it says {record.namespace}/{record.name} with host {record.host!r}")
+        return _refused(key, f"it says {record.namespace}/{record.name} with host {record.host[:300]!r}")
+    if _HOST.fullmatch(record.host.removeprefix("*.")) is None:
+        return _refused(key, f"{record.host[:300]!r} is no host")
+    try:
+        for vip in record.vips:
+            ip_network(vip, strict=False)
+    except ValueError as wrong:
+        return _refused(key, f"virtual address {wrong}")
     if not record.ports or len(record.ports) > MAX_PORTS:
         return _refused(key, f"{len(record.ports)} ports")
     ports = []
@@ -121,9 +131,8 @@ def group_endpoints(endpoints: Sequence[Endpoint], addresses: bool) -> list[pb.E
     `addresses` keeps each address too, for clients that reach it themselves.
     """
     groups: dict[tuple[object, ...], pb.EndpointGroup] = {}
-    for endpoint in sorted(endpoints, key=lambda e: (e.locality, str(e.labels), e.ports, e.address)):
-        identity = str(endpoint.identity) if endpoint.identity else ""
-        key = (endpoint.ports, endpoint.locality, endpoint.labels, endpoint.network, identity, endpoint.mtls)
+    for endpoint in sorted(endpoints, key=lambda e: (_look(e), e.address, e.workload, e.weight)):
+        key = _look(endpoint)
         group = groups.get(key)
         if group is None:
             place = endpoint.locality
@@ -132,13 +141,25 @@ def group_endpoints(endpoints: Sequence[Endpoint], addresses: bool) -> list[pb.E
                 locality=pb.Locality(region=place.region, zone=place.zone, subzone=place.subzone),
                 labels=dict(endpoint.labels),
                 network=endpoint.network,
-                identity=identity,
+                identity=str(endpoint.identity or ""),
                 mtls=endpoint.mtls,
             )
         group.weight += endpoint.weight or 1
-        if addresses:
+        if addresses and endpoint.address:
             group.addresses.add(address=endpoint.address, weight=endpoint.weight, workload=endpoint.workload)
     return list(groups.values())
+
+
+def _look(endpoint: Endpoint) -> tuple[object, ...]:
+    """What tells an endpoint from others of its service; in an order that does not depend on who came first."""
+    return (
+        endpoint.locality,
+        tuple(endpoint.labels.items()),
+        tuple(sorted(endpoint.ports)),
+        endpoint.network,
+        str(endpoint.identity or ""),
+        endpoint.mtls,
+    )
 
 
 def encode_endpoints(groups: Sequence[pb.EndpointGroup], stamp_unix_us: int = 0) -> bytes:
@@ -178,6 +199,8 @@ def _endpoints_of(key: EndpointsKey, group: pb.EndpointGroup) -> list[Endpoint]:
     )
     if not group.addresses:
         return [whole]
+    for a in group.addresses:
+        _check_address(a.address)
     return [replace(whole, address=a.address, weight=a.weight or 1, workload=a.workload) for a in group.addresses]
 
 
@@ -204,6 +227,7 @@ def decode_gateway(key: GatewayKey, value: bytes) -> GatewayRecord | Finding:
     if not record.address or not record.network:
         return _refused(key, "a gateway without address or network")
     try:
+        _check_address(record.address)
         port = _port_number(record.port)
     except ValueError as wrong:
         return _refused(key, str(wrong))
@@ -236,6 +260,15 @@ def _port_number(number: int) -> int:
     if not 0 < number < 65536:
         raise ValueError(f"port {number} is not between 1 and 65535")
     return number
+
+
+def _check_address(address: str) -> None:
+    """Raise ValueError for what no proxy elsewhere can dial; a socket of this name there would be another one."""
+    if _HOST.fullmatch(address) is None:
+        try:
+            ip_address(address)
+        except ValueError:
+            raise ValueError(f"address {address[:300]!r} is neither an IP address nor a host") from None
 
 
 def _refused(key: Key, reason: str, kind: str = "") -> Finding:

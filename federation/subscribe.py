@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
+from google.protobuf.message import DecodeError
 
 from federation.etcd import Compacted, Etcd, StoreReplaced, Watched
 from federation.keys import Layout
@@ -160,7 +161,8 @@ class Subscriber:
 
 
 def _store_id(meta: Raw | None, cluster_id: int) -> str:
-    if meta is not None:
-        record = pb.StoreMeta.FromString(meta.value)
-        return f"{record.store_id}/{record.epoch}"
-    return f"{cluster_id:x}"
+    try:
+        record = pb.StoreMeta.FromString(meta.value if meta is not None else b"")
+    except DecodeError:
+        record = pb.StoreMeta()
+    return f"{record.store_id}/{record.epoch}" if record.store_id else f"{cluster_id:x}"

@@ -28,6 +28,7 @@ from federation.model.findings import Finding, Severity
 from federation.model.workload import Endpoint
 from federation.records import (
     DRAINING,
+    UNREADY,
     ExportedService,
     GatewayRecord,
     decode_endpoints,
@@ -203,7 +204,8 @@ class Table:
         if known is None:
             return self._build(cluster, dict(records), None, now) if records else None
         generation = self._generation(cluster, records)
-        if generation < known.generation:
+        emptied = not records and bool(known.services or known.endpoints or known.gateways)
+        if generation < known.generation or emptied:
             why = (
                 "the store holds an older heartbeat than was seen before"
                 if records
@@ -314,11 +316,11 @@ def _with_last_gateway(
     gateways: dict[GatewayKey, GatewayRecord], known: Peer | None
 ) -> dict[GatewayKey, GatewayRecord]:
     """A lease that ran out never takes the last way into a network: those that did not drain stay until one is
-    announced.
+    announced, but nobody says any more that they are ready.
     """
     if gateways or known is None:
         return gateways
-    return {key: record for key, record in known.gateways.items() if record.state != DRAINING}
+    return {key: replace(record, state=UNREADY) for key, record in known.gateways.items() if record.state != DRAINING}
 
 
 def served_differs(one: Peer, other: Peer) -> bool:

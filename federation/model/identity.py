@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SPIFFE = re.compile(r"spiffe://([a-z0-9._-]{1,253})/ns/([^/\s]{1,253})/sa/([^/\s]{1,253})", re.IGNORECASE)
+# Without IGNORECASE, by which some letters outside ASCII would count as ASCII ones.
+_SPIFFE = re.compile(
+    r"[Ss][Pp][Ii][Ff][Ff][Ee]://([A-Za-z0-9._-]{1,253})/ns/([^/\s]{1,253})/sa/([^/\s]{1,253})",
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,7 +5,10 @@ Owns the form `outbound_.<port>_.<subset>_.<host>` (Istio's SNI-DNAT names) and 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,6 +31,10 @@ class OutboundName:
     def parse(cls, text: str) -> OutboundName:
         """Read either form; raises ValueError on anything else."""
         parts = text.split("|", 3) if "|" in text else text.split("_.", 3)
-        if len(parts) != 4 or parts[0] != "outbound" or not parts[1].isdigit() or not parts[3]:
+        if len(parts) != 4 or parts[0] != "outbound" or not _is_port(parts[1]) or not parts[3]:
             raise ValueError(f"{text[:300]!r} is neither outbound|port|subset|host nor outbound_.port_.subset_.host")
         return cls(int(parts[1]), parts[2], parts[3])
+
+
+def _is_port(text: str) -> bool:
+    return _PORT.fullmatch(text) is not None and 0 < int(text) < 65536

@@ -24,16 +24,16 @@ def fingerprint(pem: bytes) -> str:
 
 def load_authority(directory: Path) -> tuple[Authority, bytes]:
     """The CA of a directory and its roots (PEM); raises FileNotFoundError or ValueError that names the file."""
-    certificate = read_certificates(_read(directory / CERT))[0]
+    certificate = read_certificates(_certificates(directory / CERT))[0]
     try:
         key = decode_key(_read(directory / KEY))
-    except (ValueError, TypeError) as wrong:
+    except ValueError as wrong:
         raise ValueError(f"{directory / KEY}: {wrong}") from wrong
     if key.public_key() != certificate.public_key():
         raise ValueError(f"{directory / KEY} is not the key of {directory / CERT}")
-    roots = _read(directory / ROOT)
+    roots = _certificates(directory / ROOT)
     chain = directory / CHAIN
-    chain_pem = chain.read_bytes() if chain.exists() else pem_of(certificate)
+    chain_pem = _certificates(chain) if chain.exists() else pem_of(certificate)
     return Authority(certificate, key, b"" if chain_pem.strip() == roots.strip() else chain_pem), roots
 
 
@@ -44,6 +44,16 @@ def save_authority(directory: Path, certificate_pem: bytes, key: bytes, chain_pe
     write_atomic(directory / CHAIN, chain_pem, 0o644)
     write_atomic(directory / CERT, certificate_pem, 0o644)
     write_atomic(directory / KEY, key)
+
+
+def _certificates(path: Path) -> bytes:
+    """A PEM file in which every certificate can be read."""
+    pem = _read(path)
+    try:
+        read_certificates(pem)
+    except ValueError as wrong:
+        raise ValueError(f"{path}: {wrong}") from wrong
+    return pem
 
 
 def _read(path: Path) -> bytes:

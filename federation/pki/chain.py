@@ -26,6 +26,8 @@ def verify_chain(chain: list[x509.Certificate], roots: list[x509.Certificate], n
     """Check that the first certificate leads to one of the roots, name constraints included; raises ValueError that
     says why not.
     """
+    if not chain:
+        raise ValueError("there is no certificate")
     store = crypto.X509Store()
     for root in roots:
         store.add_cert(crypto.X509.from_cryptography(root))

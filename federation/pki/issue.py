@@ -20,6 +20,7 @@ from federation.pki.keys import PrivateKey, generate_key
 BACKDATE = timedelta(minutes=2)
 ROOT_LIFETIME = timedelta(days=3650)
 INTERMEDIATE_LIFETIME = timedelta(days=365)
+MAX_COMMON_NAME = 64  # RFC 5280, ub-common-name
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
@@ -74,13 +75,17 @@ def sign_server(
     issuer: Authority, public_key: PublicKey, names: tuple[str, ...], ttl: timedelta, now: datetime
 ) -> bytes:
     """A server's certificate, PEM: DNS names and IP addresses."""
-    builder = _leaf(issuer, _name(names[0][:64]), public_key, ttl, now)
+    builder = _leaf(issuer, _name(names[0]), public_key, ttl, now)
     builder = builder.add_extension(x509.SubjectAlternativeName([_server_name(name) for name in names]), critical=False)
     return pem_of(builder.sign(issuer.key, hashes.SHA256()))
 
 
 def sign_user(issuer: Authority, public_key: PublicKey, user: str, ttl: timedelta, now: datetime) -> bytes:
-    """A store user's certificate, PEM: the user as common name."""
+    """A store user's certificate, PEM: the user as common name. Raises ValueError if it is too long for one: cut short
+    it would be another user's.
+    """
+    if len(user) > MAX_COMMON_NAME:
+        raise ValueError(f"the user {user!r} is longer than the {MAX_COMMON_NAME} characters of a common name")
     builder = _leaf(issuer, _name(user), public_key, ttl, now)
     return pem_of(builder.sign(issuer.key, hashes.SHA256()))
 
@@ -121,11 +126,19 @@ def _ca_usage(builder: x509.CertificateBuilder, issuer: Authority | None = None)
 
 
 def _with_issuer(builder: x509.CertificateBuilder, issuer: Authority) -> x509.CertificateBuilder:
-    identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-        issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    )
-    return builder.add_extension(identifier, critical=False)
+    return builder.add_extension(_key_identifier(issuer.certificate), critical=False)
+
+
+def _key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """How leaves name their issuer's key: as its certificate does; where that does not (an older CA), by RFC 5280's
+    hash.
+    """
+    try:
+        said = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(certificate.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(said)
 
 
 def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:MAX_COMMON_NAME])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -22,7 +23,10 @@ def encode_key(key: PrivateKey) -> bytes:
 
 def decode_key(pem: bytes) -> PrivateKey:
     """Read a PEM key, EC or RSA (an existing CA may have either); raises ValueError for anything else."""
-    key = serialization.load_pem_private_key(pem, password=None)
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (TypeError, UnsupportedAlgorithm) as wrong:  # encrypted; of a curve that nobody uses
+        raise ValueError(f"not a usable private key: {wrong}") from wrong
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise ValueError(f"a key of type {type(key).__name__} is not supported, use EC P-256 or RSA")
     return key

@@ -12,7 +12,7 @@ import binascii
 from dataclasses import dataclass
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -48,7 +48,7 @@ class TokenIdentity:
 
 def issue_token(key: PrivateKey, identity: TokenIdentity) -> str:
     """A token for a service account."""
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ValueError("workload tokens are signed with EC P-256 keys")
     subject = f"system:serviceaccount:{identity.namespace}:{identity.service_account}"
     claims = _Claims(subject, AUDIENCE, identity.expires, identity.cluster)
@@ -70,15 +70,23 @@ def verify_token(token: str, public_pem: bytes, cluster: str, now: float) -> Tok
         raise Denied("the bearer token is damaged") from None
     if header.alg != "ES256" or len(signature) != 64:
         raise Denied("the bearer token is not signed with ES256")
-    key = serialization.load_pem_public_key(public_pem)
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Denied("the key of workload tokens is no EC P-256 key")
+    key = _public_key(public_pem)
     raw = encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
     try:
         key.verify(raw, f"{parts[0]}.{parts[1]}".encode(), ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         raise Denied("the bearer token was signed by somebody else") from None
     return _identity(claims, cluster, now)
+
+
+def _public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise Denied("the key of workload tokens is damaged") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise Denied("the key of workload tokens is no EC P-256 key")
+    return key
 
 
 def _identity(claims: _Claims, cluster: str, now: float) -> TokenIdentity:
@@ -89,7 +97,7 @@ def _identity(claims: _Claims, cluster: str, now: float) -> TokenIdentity:
     if claims.cluster != cluster:
         raise Denied(f"the bearer token is of cluster {claims.cluster[:100]!r}, this is {cluster!r}")
     parts = claims.sub.split(":")
-    if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"]:
+    if len(parts) != 4 or parts[:2] != ["system", "serviceaccount"] or not all(parts):
         raise Denied("the bearer token names no service account")
     return TokenIdentity(parts[2], parts[3], claims.cluster, claims.exp)
 

@@ -50,12 +50,14 @@ class Authenticator:
 
 
 def check_claim(identity: SpiffeId, proxy: Proxy) -> None:
-    """Raise Denied if a node claims another namespace or service account than its credentials prove."""
+    """Raise Denied if a node claims another namespace or service account than its credentials prove. A node may leave
+    its service account out, as to Istio.
+    """
     if proxy.namespace != identity.namespace:
         raise Denied(
             f"the proxy claims namespace {proxy.namespace[:100]!r}, its credentials are for {identity.namespace!r}"
         )
-    if proxy.service_account != identity.service_account:
+    if proxy.service_account and proxy.service_account != identity.service_account:
         raise Denied(
             f"the proxy claims service account {proxy.service_account[:100]!r},"
             f" its credentials are for {identity.service_account!r}"

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from federation.model.errors import InvalidInput
+from federation.model.errors import InvalidInput, Unavailable
 from federation.model.findings import Finding, Severity
 from federation.model.identity import SpiffeId
 from federation.pki.chain import read_certificates
 from federation.pki.csr import read_csr
-from federation.pki.issue import Authority, pem_of, sign_server, sign_workload
+from federation.pki.issue import Authority, PublicKey, pem_of, sign_server, sign_workload
 from federation.pki.keys import encode_key, generate_key
 
 MAX_TTL = timedelta(hours=72)
 SERVER_TTL = timedelta(days=7)
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +65,30 @@ class Issuer:
 
     def sign_csr(self, csr: str, identity: SpiffeId, seconds: int, now: datetime) -> list[str]:
         """The chain for a request: leaf, intermediates, root. Raises InvalidInput for a bad request or too long a
-        life.
+        life, and Unavailable when the CA itself has ended.
         """
-        ttl = timedelta(seconds=seconds) if seconds > 0 else self.ttl
-        if ttl > MAX_TTL:
+        if seconds > MAX_TTL.total_seconds():
             message = f"{seconds} s is more than the longest lifetime, {int(MAX_TTL.total_seconds())} s"
             raise InvalidInput([_wrong("validity_duration", message, "ask for less")])
+        if self.authority.not_after <= now:
+            raise Unavailable(f"the CA of this cluster ended at {self.authority.not_after:%Y-%m-%d %H:%M:%S}Z")
+        ttl = timedelta(seconds=seconds) if seconds > 0 else self.ttl
         try:
-            request = read_csr(csr)
-            leaf = sign_workload(self.authority, request.public_key(), str(identity), ttl, now)  # type: ignore[arg-type]
-        except (ValueError, TypeError) as wrong:
+            leaf = sign_workload(self.authority, _usable_key(read_csr(csr)), str(identity), ttl, now)
+        except ValueError as wrong:
             raise InvalidInput([_wrong("csr", str(wrong), "send a PEM request with an EC P-256 or RSA key")]) from wrong
         between = [pem_of(c).decode() for c in _certificates(self.authority.chain_pem)]
         return [leaf.decode(), *between, self.roots_pem.decode()]
+
+
+def _usable_key(request: x509.CertificateSigningRequest) -> PublicKey:
+    """The key of a request; raises ValueError for one that Envoy cannot use or that protects nothing."""
+    key = request.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1 | ec.SECP521R1):
+        return key
+    if isinstance(key, rsa.RSAPublicKey) and MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        return key
+    raise ValueError("the request has a key of another type or size")
 
 
 def _certificate(key_pem: bytes, leaf_pem: bytes, chain_pem: bytes, now: datetime) -> Certificate:

@@ -7,24 +7,29 @@ certificates kept is bounded.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections import OrderedDict
+from functools import cache
+from pathlib import Path
 
 import structlog
 
 from federation.model.identity import SpiffeId
 from federation.runtime.latest import Latest
 from istiod.ca.issuer import Certificate, Issuer, utc_now
+from istiod.encode.resource import Resource
 from istiod.encode.secrets import encode_certificate, encode_roots
 from istiod.xds.stream import Stream
 
 log = structlog.get_logger("ca")
 KEPT = 20_000
-CERTIFICATE, ROOTS = "default", "ROOTCA"
+LEAST_SECONDS = 1.0  # between two certificates, also where the CA is about to end and every life is half the last one
+CERTIFICATE, ROOTS, SYSTEM_ROOTS = "default", "ROOTCA", "file-root:system"
 
 
 class SecretProvider:
-    """One per process. `jitter` spreads renewals of proxies that started together."""
+    """One per process."""
 
     def __init__(self, issuers: Latest[Issuer]) -> None:
         self._issuers = issuers
@@ -35,15 +40,21 @@ class SecretProvider:
         version, issuer = await self._issuers.wait()
         proxy = stream.proxy.id if stream.proxy is not None else ""
         while True:
-            certificate = self._certificate(proxy, identity, issuer)
+            try:
+                certificate = self._certificate(proxy, identity, issuer)
+            except ValueError as wrong:  # what the proxy holds stays in use, and so does its stream
+                log.warning("certificate_not_issued", proxy=proxy, identity=identity, error=str(wrong))
+                version, issuer = await self._issuers.wait(version)
+                continue
             stream.certificate_issued, stream.certificate_expires = certificate.issued, certificate.not_after
             stream.secrets(
                 {
                     CERTIFICATE: encode_certificate(CERTIFICATE, certificate.key_pem, certificate.chain_pem),
                     ROOTS: encode_roots(ROOTS, issuer.roots_pem),
+                    **system_roots(),
                 }
             )
-            wait = max(0.0, certificate.renew_at - time.time())
+            wait = max(LEAST_SECONDS, certificate.renew_at - time.time())
             try:
                 async with asyncio.timeout(wait):
                     version, issuer = await self._issuers.wait(version)
@@ -61,3 +72,10 @@ class SecretProvider:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return certificate
+
+
+@cache
+def system_roots() -> dict[str, Resource]:
+    """The public CAs of this machine, for proxies without an agent that would read their own; empty if it has none."""
+    path = ssl.get_default_verify_paths().cafile
+    return {SYSTEM_ROOTS: encode_roots(SYSTEM_ROOTS, Path(path).read_bytes())} if path else {}

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import structlog
 
-from federation.model.errors import Denied, InvalidInput
+from federation.model.errors import Denied, InvalidInput, Unavailable
 from federation.runtime.latest import Latest
 from istiod.ca.authn import Authenticator
 from istiod.ca.issuer import Certificate, Issuer, utc_now
@@ -46,11 +46,12 @@ class CertificateService:
                 raise Denied("certificates are given out over TLS only")
             identity = self._authenticator.identify(context)
             if issuer is None:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the CA of this cluster cannot be read now")
-            assert issuer is not None
+                raise Unavailable("the CA of this cluster cannot be read now")
             chain = issuer.sign_csr(request.csr, identity, request.validity_duration, utc_now(time.time()))
         except Denied as denied:
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(denied)[:1000])
+        except Unavailable as away:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(away)[:1000])
         except InvalidInput as wrong:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(wrong)[:1000])
         log.info("certificate_issued", identity=str(identity))
@@ -75,7 +76,11 @@ class ServerTls:
         made = self._made
         if issuer is None or (made is not None and made[0] is issuer and time.time() < made[1].renew_at):
             return None
-        return self._configuration()
+        try:
+            return self._configuration()
+        except ValueError as wrong:  # the CA has ended: the last certificate may still be good
+            log.warning("server_certificate_not_renewed", error=str(wrong))
+            return None
 
     def _configuration(self) -> Any:
         issuer = self._issuers.peek()

@@ -94,6 +94,25 @@ def test_an_empty_listing_removes_nothing() -> None:
     assert [finding.code for finding in table.findings] == ["StoreOlderThanSeen"]
 
 
+def test_an_empty_listing_removes_nothing_of_a_peer_that_was_never_heard() -> None:
+    """Its records were seen, and the store was lost before its first heartbeat."""
+    table = Table(LAYOUT, "east")
+    table.relist(raws({ECHO: service_record(), GROUPS: endpoints_record(2)}), 1.0)
+    assert table.relist({}, 2.0) == frozenset()
+    assert weight(table) == 2
+    assert [finding.code for finding in table.findings] == ["StoreOlderThanSeen"]
+    table.relist(full(), 3.0)
+    assert table.findings == ()
+
+
+def test_a_peer_that_serves_nothing_goes_with_its_registration() -> None:
+    table = Table(LAYOUT, "east")
+    table.relist(raws({ClusterKey("west"): pb.Cluster(schema=1, name="west", state="member").SerializeToString()}), 1.0)
+    assert set(table.peers) == {"west"}
+    table.relist({}, 2.0)
+    assert table.findings == ()
+
+
 def test_an_older_store_removes_nothing_until_the_peer_beats_again() -> None:
     table = listed(generation=10)
     older = full(generation=7, count=1)
@@ -118,7 +137,7 @@ def test_a_heartbeat_alone_changes_nothing_served_but_its_time() -> None:
 def test_the_last_gateway_outlives_its_lease() -> None:
     table = listed()
     table.apply({}, [LAYOUT.format(GATEWAY)], 2.0)
-    assert set(table.peers["west"].gateways) == {GATEWAY}
+    assert {key: record.state for key, record in table.peers["west"].gateways.items()} == {GATEWAY: "unready"}
 
 
 def test_a_drained_last_gateway_goes() -> None:

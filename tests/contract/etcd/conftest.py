@@ -1,14 +1,11 @@
-"""Real etcd servers, in the versions that we promise to work with.
-
-All tests here share one event loop: gRPC hands late events of a closed loop to the next one, which logs errors.
-"""
+"""Real etcd servers, in the versions that we promise to work with."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +13,6 @@ import pytest_asyncio
 
 from federation.etcd import Etcd, Options
 from federation.lab.etcd_server import EtcdServer
-
-HERE = Path(__file__).parent
-
-# Elections in a few hundred milliseconds; leases as short as one second.
-QUICK = ("--heartbeat-interval=25", "--election-timeout=250")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
-def _lab_etcd() -> Path:
-    """etcd 3.5, from the lab extra."""
-    return Path(sys.executable).parent / "etcd"
 
 
 def _system_etcd() -> Path:
@@ -46,19 +27,16 @@ def _system_etcd() -> Path:
 
 
 @pytest.fixture(scope="session", params=["lab", "system"])
-def binary(request: pytest.FixtureRequest) -> Path:
-    return _lab_etcd() if request.param == "lab" else _system_etcd()
-
-
-@pytest.fixture(scope="session")
-def lab_binary() -> Path:
-    return _lab_etcd()
+def binary(request: pytest.FixtureRequest, lab_binary: Path) -> Path:
+    return lab_binary if request.param == "lab" else _system_etcd()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def shared_server(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EtcdServer]:
+async def shared_server(
+    binary: Path, tmp_path_factory: pytest.TempPathFactory, quick: tuple[str, ...]
+) -> AsyncIterator[EtcdServer]:
     """A server for tests that leave it as it is; each uses a prefix of its own."""
-    server = EtcdServer(tmp_path_factory.mktemp("etcd"), binary=binary, arguments=QUICK)
+    server = EtcdServer(tmp_path_factory.mktemp("etcd"), binary=binary, arguments=quick)
     server.start()
     try:
         await server.wait_ready()
@@ -80,19 +58,10 @@ def prefix(request: pytest.FixtureRequest) -> str:
     return f"/{request.node.name}/"
 
 
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[EtcdServer]]:
-    """Servers put in here end with the test."""
-    started: list[EtcdServer] = []
-    yield started
-    for server in started:
-        server.kill()
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def server(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> EtcdServer:
+async def server(binary: Path, tmp_path: Path, servers: list[EtcdServer], quick: tuple[str, ...]) -> EtcdServer:
     """One member, for this test alone."""
-    made = EtcdServer(tmp_path / "etcd", binary=binary, arguments=QUICK)
+    made = EtcdServer(tmp_path / "etcd", binary=binary, arguments=quick)
     servers.append(made)
     made.start()
     await made.wait_ready()
@@ -100,19 +69,21 @@ async def server(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> Etc
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def trio(binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> EtcdServer:
+async def trio(binary: Path, tmp_path: Path, servers: list[EtcdServer], quick: tuple[str, ...]) -> EtcdServer:
     """Three members, for this test alone."""
-    return await _three_members(binary, tmp_path, servers)
+    return await _three_members(binary, tmp_path, servers, quick)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def lab_trio(lab_binary: Path, tmp_path: Path, servers: list[EtcdServer]) -> EtcdServer:
+async def lab_trio(lab_binary: Path, tmp_path: Path, servers: list[EtcdServer], quick: tuple[str, ...]) -> EtcdServer:
     """Three members of one version, where the client alone is at test."""
-    return await _three_members(lab_binary, tmp_path, servers)
+    return await _three_members(lab_binary, tmp_path, servers, quick)
 
 
-async def _three_members(binary: Path, directory: Path, servers: list[EtcdServer]) -> EtcdServer:
-    made = EtcdServer(directory / "etcd", 3, binary=binary, arguments=QUICK)
+async def _three_members(
+    binary: Path, directory: Path, servers: list[EtcdServer], quick: tuple[str, ...]
+) -> EtcdServer:
+    made = EtcdServer(directory / "etcd", 3, binary=binary, arguments=quick)
     servers.append(made)
     made.start()
     await made.wait_ready()

@@ -13,7 +13,6 @@ from federation.etcd import Etcd, Interrupted, Options, Permission, Watched
 from federation.lab.etcd_server import EtcdServer, ServerTls
 from federation.model.errors import Denied, InvalidInput, Unavailable
 from tests.contract.etcd.certificates import Authority
-from tests.contract.etcd.conftest import QUICK
 
 
 @pytest.fixture
@@ -22,10 +21,12 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def secured(binary: Path, tmp_path: Path, authority: Authority, servers: list[EtcdServer]) -> EtcdServer:
+async def secured(
+    binary: Path, tmp_path: Path, authority: Authority, servers: list[EtcdServer], quick: tuple[str, ...]
+) -> EtcdServer:
     """Client certificates demanded; a user without password and a role for each of two clusters."""
     tls = ServerTls(*authority.issue("etcd"), client_ca=authority.file)
-    server = EtcdServer(tmp_path / "etcd", binary=binary, tls=tls, arguments=QUICK)
+    server = EtcdServer(tmp_path / "etcd", binary=binary, tls=tls, arguments=quick)
     servers.append(server)
     server.start()
     await server.wait_ready()
