@@ -1,4 +1,4 @@
-"""The authority of a mesh: makes its root and its store, hands out join tokens, and answers join requests.
+"""The authority of a mesh: hands out join tokens, answers join requests, takes clusters out.
 
 A shell around `federation.join` (which checks) and `federation.pki` (which signs). Whoever runs it holds the root's
 key and the store's root user; nobody else does, and neither ever goes into the store.
@@ -10,8 +10,7 @@ import asyncio
 import re
 import secrets
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +18,8 @@ import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from federation.etcd import Compacted, Etcd, Listing, Options, Permission, StoreReplaced, Watched
+from federation.etcd import Compacted, Etcd, Listing, Permission, StoreReplaced, Watched
+from federation.founding import USER_TTL
 from federation.join import (
     OPEN,
     REVOKED,
@@ -35,78 +35,21 @@ from federation.join import (
     token_key,
 )
 from federation.keys import ClusterKey, Layout
-from federation.mesh_files import AuthorityFiles, MeshInfo
+from federation.mesh_files import AuthorityFiles
 from federation.model.errors import Conflict, InvalidInput, Unavailable
-from federation.model.findings import Finding, Severity
-from federation.pki.bundle import fingerprint, load_authority, save_authority
+from federation.pki.bundle import fingerprint, load_authority
 from federation.pki.csr import read_csr
 from federation.pki.issue import Authority as Signer
-from federation.pki.issue import make_root, pem_of, sign_intermediate, sign_server, sign_user
+from federation.pki.issue import sign_intermediate, sign_user
 from federation.pki.keys import encode_key, generate_key
 from federation.records import SCHEMA
-from federation.runtime.atomic import write_atomic
 from federation.schema import records_pb2 as pb
 
 log = structlog.get_logger("authority")
 
-USER_TTL = timedelta(days=90)
-SERVER_TTL = timedelta(days=365)
 LEFT = "left"
 _ADMISSION = 8  # characters of the token's id in the name of a member's user
 _OWN_JOIN = "use `isthmus cluster join`"
-
-
-def init_files(files: AuthorityFiles, info: MeshInfo, server_names: Sequence[str]) -> bool:
-    """Make the root CA and the store's certificates where there are none; returns whether anything was made."""
-    now = datetime.now(UTC)
-    if (files.root / "ca-key.pem").exists():
-        known = files.info()
-        if known.mesh != info.mesh:
-            message = f"holds mesh {known.mesh!r}, not {info.mesh!r}"
-            raise InvalidInput(
-                [
-                    Finding(
-                        Severity.ERROR, "OtherMesh", f"Directory {files.directory}", "", message, "give another --dir"
-                    )
-                ]
-            )
-        return False
-    files.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    root = make_root(info.mesh, now)
-    pem = pem_of(root.certificate)
-    save_authority(files.root, pem, encode_key(root.key), pem, pem)
-    user_key, server_key = generate_key(), generate_key()
-    write_atomic(files.etcd_cert, sign_user(root, user_key.public_key(), "root", USER_TTL, now), 0o644)
-    write_atomic(files.etcd_key, encode_key(user_key))
-    names = tuple(dict.fromkeys((*server_names, "localhost", "127.0.0.1")))
-    write_atomic(files.server_cert, sign_server(root, server_key.public_key(), names, SERVER_TTL, now), 0o644)
-    write_atomic(files.server_key, encode_key(server_key))
-    files.save_info(info)
-    return True
-
-
-def connect(files: AuthorityFiles) -> Etcd:
-    """The store as its root user."""
-    return Etcd(Options(files.info().endpoints, files.root_cert, files.etcd_cert, files.etcd_key))
-
-
-async def init_store(etcd: Etcd, mesh: str) -> bool:
-    """Give an empty store its identity and switch authentication on; returns whether anything was done."""
-    layout = Layout(mesh)
-    made = False
-    if await etcd.get(layout.meta) is None:
-        meta = pb.StoreMeta(store_id=uuid.uuid4().hex, epoch=1, schema_min=SCHEMA, schema_max=SCHEMA, mesh=mesh)
-        await etcd.create(layout.meta, meta.SerializeToString())
-        made = True
-    for step in (
-        etcd.auth.add_role("root"),
-        etcd.auth.add_user("root"),
-        etcd.auth.grant_role("root", "root"),
-    ):
-        with suppress(Conflict):
-            await step
-    await etcd.auth.enable()
-    return made
 
 
 class Authority:
@@ -121,6 +64,9 @@ class Authority:
     def _signer(self) -> tuple[Signer, bytes]:
         return load_authority(self._files.root)
 
+    def _store_signer(self) -> tuple[Signer, bytes]:
+        return load_authority(self._files.store_ca)
+
     async def create_token(self, cluster: str, network: str, region: str, trust_domain: str, ttl: float) -> JoinToken:
         """A new token; `ttl` seconds. Its store user can write one request and read one answer.
 
@@ -129,11 +75,12 @@ class Authority:
         if findings := check_grant(cluster, network, trust_domain):
             raise InvalidInput(findings)
         now = time.time()
+        await self._sweep(now)
         record = TokenRecord(secrets.token_hex(8), cluster, network, region, trust_domain, now, now + ttl)
         user = f"join-{record.id}"
-        root, roots_pem = self._signer()
+        store, store_roots_pem = self._store_signer()
         key = generate_key()
-        certificate = sign_user(root, key.public_key(), user, timedelta(seconds=ttl), datetime.now(UTC))
+        certificate = sign_user(store, key.public_key(), user, timedelta(seconds=ttl), datetime.now(UTC))
         await self._etcd.create(token_key(self._layout, record.id), msgspec.json.encode(record))
         await self._add_user(
             user,
@@ -143,7 +90,7 @@ class Authority:
         )
         return JoinToken(
             self._info.mesh, record.id, cluster, network, region, trust_domain, self._info.endpoints,
-            roots_pem, encode_key(key), certificate, record.expires,
+            store_roots_pem, encode_key(key), certificate, record.expires,
         )  # fmt: skip
 
     async def tokens(self) -> list[TokenRecord]:
@@ -151,6 +98,13 @@ class Authority:
         listing = await self._etcd.list_prefix(self._layout.joins)
         records = [msgspec.json.decode(kv.value, type=TokenRecord) for kv in listing.kvs if kv.key.endswith("/token")]
         return sorted(records, key=lambda record: record.created)
+
+    async def _sweep(self, now: float) -> None:
+        """Users of tokens whose time is over have nothing left to do in the store."""
+        users = frozenset(await self._etcd.auth.users())
+        for record in await self.tokens():
+            if now > record.expires and (user := f"join-{record.id}") in users:
+                await self._remove_user(user)
 
     async def revoke_token(self, token: str) -> None:
         """Make a token useless; raises Conflict if there is none of that id."""
@@ -214,26 +168,20 @@ class Authority:
 
     async def _admit(self, request: JoinRequest, record: TokenRecord) -> JoinAnswer:
         root, roots_pem = self._signer()
+        store, store_roots_pem = self._store_signer()
         now = datetime.now(UTC)
         try:
-            ca_key = read_csr(request.intermediate_csr).public_key()
-            user_key = read_csr(request.etcd_csr).public_key()
+            ca_key, user_key, gateway_key = (
+                _public_key(csr) for csr in (request.intermediate_csr, request.etcd_csr, request.gateway_csr)
+            )
         except ValueError as wrong:
             return JoinAnswer(problems=(("csr", f"{wrong}"[:500], _OWN_JOIN),))
-        if not isinstance(ca_key, ec.EllipticCurvePublicKey) or not isinstance(user_key, ec.EllipticCurvePublicKey):
-            return JoinAnswer(problems=(("csr", "has a key that is not EC P-256", _OWN_JOIN),))
         intermediate = sign_intermediate(root, ca_key, request.cluster, request.trust_domain, now)
-        user = f"cluster-{request.cluster}-{record.id[:_ADMISSION]}"
-        await self._remove_members_users(request.cluster, but=user)
-        await self._add_user(
-            user,
-            Permission(self._layout.owned_by(request.cluster), write=True),
-            Permission(self._layout.exports),
-            Permission(self._layout.clusters),
-            Permission(self._layout.meta, prefix=False),
-            Permission(self._layout.bundle, prefix=False),
-            Permission(self._layout.base),
-        )
+        user, gateway = (f"{kind}-{request.cluster}-{record.id[:_ADMISSION]}" for kind in ("cluster", "gateway"))
+        await self._remove_members_users(request.cluster, but=(user, gateway))
+        owned = self._layout.owned_by(request.cluster)
+        await self._add_user(user, Permission(owned, write=True), Permission(self._layout.base))
+        await self._add_user(gateway, Permission(f"{owned}gateways/", write=True))
         registration = pb.Cluster(
             schema=SCHEMA,
             name=request.cluster,
@@ -248,7 +196,14 @@ class Authority:
             state="member",
         )
         await self._etcd.put(self._layout.format(ClusterKey(request.cluster)), registration.SerializeToString())
-        return JoinAnswer((), intermediate, sign_user(root, user_key, user, USER_TTL, now), roots_pem)
+        return JoinAnswer(
+            (),
+            intermediate,
+            sign_user(store, user_key, user, USER_TTL, now),
+            sign_user(store, gateway_key, gateway, USER_TTL, now),
+            roots_pem,
+            store_roots_pem,
+        )
 
     async def _add_user(self, user: str, *permissions: Permission) -> None:
         for step in (self._etcd.auth.add_role(user), self._etcd.auth.add_user(user)):
@@ -263,11 +218,11 @@ class Authority:
             with suppress(Conflict):
                 await step
 
-    async def _remove_members_users(self, cluster: str, but: str = "") -> None:
+    async def _remove_members_users(self, cluster: str, but: Collection[str] = ()) -> None:
         """The users of all admissions of a cluster: a certificate of an earlier one must not work for the next."""
-        form = re.compile(rf"cluster-{re.escape(cluster)}-[0-9a-f]{{{_ADMISSION}}}")
+        form = re.compile(rf"(?:cluster|gateway)-{re.escape(cluster)}-[0-9a-f]{{{_ADMISSION}}}")
         for user in await self._etcd.auth.users():
-            if form.fullmatch(user) and user != but:
+            if form.fullmatch(user) and user not in but:
                 await self._remove_user(user)
 
     async def remove(self, cluster: str) -> list[str]:
@@ -299,6 +254,14 @@ class Authority:
             except (Compacted, StoreReplaced, Unavailable) as error:
                 log.warning("store_lost", error=str(error))
                 await asyncio.sleep(0.5)
+
+
+def _public_key(csr: bytes) -> ec.EllipticCurvePublicKey:
+    """The key of a signing request; raises ValueError unless it is EC."""
+    key = read_csr(csr).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ValueError("has a key that is not EC P-256")
+    return key
 
 
 def is_open(record: TokenRecord, now: float) -> bool:

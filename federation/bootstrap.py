@@ -29,7 +29,7 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class ProxyBootstrap:
     """One Envoy. `type` is sidecar or router; `xds_host`/`xds_port` istiod's TLS address; `server_name` what its
-    certificate says.
+    certificate says, or, where it is known, `server_identity`: a name that only this cluster's CA can sign.
 
     `token_file` and `root_file` are watched and may be replaced; `directory` is where the token's SDS file will lie.
     """
@@ -57,6 +57,7 @@ class ProxyBootstrap:
     health_port: int = HEALTH_PORT
     stats_port: int = STATS_PORT
     sotw: bool = False
+    server_identity: str = ""
 
 
 def render_bootstrap(proxy: ProxyBootstrap) -> Json:
@@ -211,14 +212,26 @@ def _xds_cluster(proxy: ProxyBootstrap) -> Json:
                     },
                     "validation_context": {
                         "trusted_ca": {"filename": str(proxy.root_file)},
-                        "match_typed_subject_alt_names": [
-                            {"san_type": "DNS", "matcher": {"exact": proxy.server_name}},
-                        ],
+                        "match_typed_subject_alt_names": [_server(proxy)],
                     },
                 },
             },
         },
     }
+
+
+def istiod_identity(trust_domain: str) -> str:
+    """The identity of a cluster's control plane."""
+    return f"spiffe://{trust_domain}/ns/istio-system/sa/istiod"
+
+
+def _server(proxy: ProxyBootstrap) -> Json:
+    """What must stand in istiod's certificate. All clusters give theirs the same DNS names; name constraints bind
+    URIs.
+    """
+    if proxy.server_identity:
+        return {"san_type": "URI", "matcher": {"exact": proxy.server_identity}}
+    return {"san_type": "DNS", "matcher": {"exact": proxy.server_name}}
 
 
 def _admin_cluster(proxy: ProxyBootstrap) -> Json:

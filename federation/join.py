@@ -1,9 +1,8 @@
 """Joining a mesh: the token, the request, the answer, and what is checked before a cluster is let in. Pure.
 
-A token is pasted once. It carries where the store is, the mesh's root certificate, and a key and certificate for a
-store user
-that can do nothing but write one request and read one answer until the token runs out. Keys of the new cluster are made
-there and never leave it: only signing requests do.
+A token is pasted once. It carries where the store is, the store's root certificate, and a key and certificate for a
+store user that can do nothing but write one request and read one answer until the token runs out. Keys of the new
+cluster are made there and never leave it: only signing requests do.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class JoinToken(msgspec.Struct, frozen=True, array_like=True):
     region: str
     trust_domain: str
     endpoints: tuple[str, ...]
-    root_pem: bytes
+    store_root_pem: bytes
     key_pem: bytes
     certificate_pem: bytes
     expires: float
@@ -74,6 +73,7 @@ class JoinRequest(msgspec.Struct, frozen=True):
     trust_domain: str
     intermediate_csr: bytes
     etcd_csr: bytes
+    gateway_csr: bytes
     sent: float
     schema_min: int
     schema_max: int
@@ -86,7 +86,9 @@ class JoinAnswer(msgspec.Struct, frozen=True):
     problems: tuple[tuple[str, str, str], ...] = ()  # (path, message, fix)
     intermediate_pem: bytes = b""
     etcd_pem: bytes = b""
+    gateway_pem: bytes = b""
     roots_pem: bytes = b""
+    store_roots_pem: bytes = b""
 
     @property
     def accepted(self) -> bool:

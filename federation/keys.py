@@ -114,8 +114,8 @@ class Layout:
 
     @property
     def joins(self) -> str:
-        """Prefix of join tokens, requests and answers."""
-        return f"{self.base}join/"
+        """Prefix of join tokens, requests and answers: beside what members may read."""
+        return f"{ROOT}/{self.mesh}/join/"
 
     def owned_by(self, cluster: str) -> str:
         """The prefix that only this cluster's credential may write."""

@@ -55,6 +55,18 @@ class AuthorityFiles:
         return self.root / "root-cert.pem"
 
     @property
+    def store_ca(self) -> Path:
+        """The CA of the store's server and users. Another one than the mesh's: to the store a name is a right, and
+        whoever holds a cluster's CA can sign any common name below the mesh's root.
+        """
+        return self.directory / "etcd" / "ca"
+
+    @property
+    def store_root_cert(self) -> Path:
+        """What the store's server and its users are verified against."""
+        return self.store_ca / "root-cert.pem"
+
+    @property
     def etcd_cert(self) -> Path:
         """The authority's own certificate for the store (user root)."""
         return self.directory / "etcd" / "root-user.pem"
@@ -108,6 +120,26 @@ class ClusterFiles:
     def etcd_key(self) -> Path:
         """Its key."""
         return self.directory / "etcd" / "client-key.pem"
+
+    @property
+    def gateway_cert(self) -> Path:
+        """Its gateways' certificate for the store, which may write their announcements and nothing else."""
+        return self.directory / "etcd" / "gateway.pem"
+
+    @property
+    def gateway_key(self) -> Path:
+        """Its key."""
+        return self.directory / "etcd" / "gateway-key.pem"
+
+    @property
+    def pending(self) -> Path:
+        """Keys of a join that waits for its answer."""
+        return self.directory / "pending.json"
+
+    @property
+    def is_member(self) -> bool:
+        """Whether a cluster has joined with this directory."""
+        return (self.directory / "cluster.json").exists()
 
     def info(self) -> ClusterInfo:
         """The membership; raises InvalidInput that says how to join."""

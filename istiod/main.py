@@ -16,6 +16,7 @@ import structlog
 import typer
 from aiohttp import web
 
+from federation.bootstrap import istiod_identity
 from federation.etcd import Etcd, Options
 from federation.model.errors import InvalidInput, IsthmusError
 from federation.model.findings import Finding, Severity
@@ -220,7 +221,10 @@ def _server_names(settings: Settings) -> tuple[str, ...]:
         "istio-pilot.istio-system.svc",
         "localhost",
     )
-    return tuple(dict.fromkeys((*own, *settings.server_names, *((host,) if host and host != "0.0.0.0" else ()))))
+    identity = istiod_identity(settings.trust_domain)
+    return tuple(
+        dict.fromkeys((*own, identity, *settings.server_names, *((host,) if host and host != "0.0.0.0" else ())))
+    )
 
 
 def _grpc(address: str, tls: ServerTls | None, ingest: Ingest, handlers: list[Any]) -> Callable[[], Awaitable[None]]:

@@ -6,7 +6,13 @@ import json
 import socket
 
 from eastwest_gateway.settings import NAMESPACE, SERVICE_ACCOUNT, Settings
-from federation.bootstrap import TOKEN_SDS_FILE, ProxyBootstrap, render_bootstrap, render_token_sds
+from federation.bootstrap import (
+    TOKEN_SDS_FILE,
+    ProxyBootstrap,
+    istiod_identity,
+    render_bootstrap,
+    render_token_sds,
+)
 from federation.runtime.atomic import write_atomic
 
 
@@ -42,6 +48,7 @@ def proxy_bootstrap(settings: Settings, address: str) -> ProxyBootstrap:
         xds_host=settings.xds_host,
         xds_port=settings.xds_port,
         server_name=settings.xds_server_name,
+        server_identity=istiod_identity(settings.trust_domain) if settings.trust_domain else "",
         root_file=settings.root_cert,
         token_file=settings.token_file,
         directory=settings.state,

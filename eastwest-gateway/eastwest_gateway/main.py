@@ -83,6 +83,12 @@ def run_command(
     xds_server_name: Annotated[
         str, typer.Option(envvar=_env("XDS_SERVER_NAME"), help="Name in istiod's certificate.")
     ] = "istiod.istio-system.svc",
+    trust_domain: Annotated[
+        str,
+        typer.Option(
+            envvar=_env("TRUST_DOMAIN"), help="Trust domain of this cluster: istiod must have its identity in it."
+        ),
+    ] = "",
     envoy: Annotated[str, typer.Option(envvar=_env("ENVOY"), help="The Envoy program.")] = "envoy",
     concurrency: Annotated[int, typer.Option(envvar=_env("CONCURRENCY"), min=1, help="Envoy's worker threads.")] = 1,
     http_address: Annotated[
@@ -99,8 +105,8 @@ def run_command(
 
     eastwest-gateway run --name gw-1 --cluster west --network net-west --mesh demo --address 203.0.113.7 \\
         --xds-address istiod.istio-system.svc:15012 --root-cert west/ca/root-cert.pem --token-file token \\
-        --state /var/lib/isthmus-gateway --etcd 10.0.0.5:2379 --etcd-ca west/etcd/ca.pem \\
-        --etcd-cert west/etcd/client.pem --etcd-key west/etcd/client-key.pem
+        --state /var/lib/isthmus-gateway --trust-domain west.demo --etcd 10.0.0.5:2379 --etcd-ca west/etcd/ca.pem \\
+        --etcd-cert west/etcd/gateway.pem --etcd-key west/etcd/gateway-key.pem
     """
     logs.configure(log_level)
     xds_host, xds_port = _address(xds_address, "--xds-address")
@@ -112,6 +118,7 @@ def run_command(
         xds_host=xds_host,
         xds_port=xds_port,
         xds_server_name=xds_server_name,
+        trust_domain=trust_domain,
         root_cert=root_cert.absolute(),
         token_file=token_file.absolute(),
         state=state.absolute(),

@@ -25,6 +25,7 @@ class Settings:
     xds_host: str
     xds_port: int
     xds_server_name: str
+    trust_domain: str
     root_cert: Path
     token_file: Path
     state: Path

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from federation.authority import Authority, connect, is_open
+from federation.authority import Authority, is_open
 from federation.cli.output import (
     DEGRADED,
     OK,
@@ -22,6 +22,7 @@ from federation.cli.output import (
     say,
     show,
 )
+from federation.founding import connect
 from federation.join import JoinToken, TokenRecord, format_token, parse_token
 from federation.joining import check_join
 from federation.joining import join as join_mesh

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from federation.authority import Authority, connect, init_files, init_store
+from federation.authority import Authority
 from federation.cli.output import AuthorityDir, Format, Output, Timeout, run_async, say, show
+from federation.founding import connect, init_files, init_store
 from federation.join import JoinAnswer
 from federation.mesh_files import AuthorityFiles, MeshInfo
 from federation.model.errors import Unavailable

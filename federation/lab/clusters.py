@@ -16,8 +16,15 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from federation.bootstrap import TOKEN_SDS_FILE, ProxyBootstrap, render_bootstrap, render_token_sds
+from federation.bootstrap import (
+    TOKEN_SDS_FILE,
+    ProxyBootstrap,
+    istiod_identity,
+    render_bootstrap,
+    render_token_sds,
+)
 from federation.lab.capture import APP_UID, PROXY_UID
+from federation.lab.config import trust_domain
 from federation.lab.etcd_server import find_etcd
 from federation.lab.faults import APP, SIDECAR
 from federation.lab.files import MAX_SOCKET_PATH, LabFiles
@@ -104,6 +111,7 @@ def _write_pod_files(plan: Plan, files: LabFiles, node: Node, key: PrivateKey) -
         xds_host=plan.istiod(node.cluster).address,
         xds_port=SECURE_XDS_PORT,
         server_name=SERVER_NAME,
+        server_identity=istiod_identity(trust_domain(plan.config.mesh, node.cluster)),
         root_file=files.authority.root_cert,
         token_file=files.token(node),
         directory=files.pod(node),
@@ -139,7 +147,7 @@ def store_process(plan: Plan, files: LabFiles) -> ProcessSpec:
         f"--advertise-client-urls={url}",
         f"--cert-file={authority.server_cert}",
         f"--key-file={authority.server_key}",
-        f"--trusted-ca-file={authority.root_cert}",
+        f"--trusted-ca-file={authority.store_root_cert}",
         "--client-cert-auth",
         f"--listen-metrics-urls=http://{STORE_ADDRESS}:{STORE_HEALTH_PORT}",
         "--listen-peer-urls=http://127.0.0.1:2380",
@@ -217,9 +225,10 @@ def gateway_process(plan: Plan, files: LabFiles, node: Node) -> ProcessSpec:
         f"--port={GATEWAY_PORTS[0]}",
         f"--state={files.state(node)}",
         f"--etcd={STORE_ENDPOINT}",
+        f"--trust-domain={member.info().trust_domain}",
         f"--etcd-ca={member.etcd_ca}",
-        f"--etcd-cert={member.etcd_cert}",
-        f"--etcd-key={member.etcd_key}",
+        f"--etcd-cert={member.gateway_cert}",
+        f"--etcd-key={member.gateway_key}",
         f"--envoy={find_program('envoy')}",
     )
     return _process(plan, files, node.name, node, argv, PROXY_UID)

@@ -118,6 +118,11 @@ def _problems(config: LabConfig) -> list[str]:
     return found
 
 
+def trust_domain(mesh: str, cluster: str) -> str:
+    """The trust domain of a cluster that has joined."""
+    return f"{cluster}.{mesh}"
+
+
 RESERVED = frozenset({"istiod", "gateway", "etcd", "link"})
 
 

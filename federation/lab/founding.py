@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from federation.authority import Authority, connect, init_store
+from federation.authority import Authority
 from federation.etcd import Etcd
+from federation.founding import connect, init_store
 from federation.joining import join
-from federation.lab.config import Cluster
+from federation.lab.config import Cluster, trust_domain
 from federation.lab.files import LabFiles
 from federation.lab.state import Journal
 from federation.model.errors import Conflict, IsthmusError, Unavailable
@@ -46,7 +47,7 @@ async def _admit(authority: Authority, files: LabFiles, cluster: Cluster, mesh: 
     """Both sides of one join: the token is made, used by the cluster, and its request answered as soon as it is
     there.
     """
-    domain = f"{cluster.name}.{mesh}"
+    domain = trust_domain(mesh, cluster.name)
     token = await authority.create_token(cluster.name, cluster.network, cluster.region, domain, TOKEN_SECONDS)
     async with asyncio.TaskGroup() as group:
         joining = group.create_task(join(token, files.member(cluster.name), VERSION))

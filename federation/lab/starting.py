@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from federation.authority import init_files
+from federation.founding import init_files
 from federation.lab import clusters, faults, netns, probe
 from federation.lab.config import LabConfig
 from federation.lab.files import LabFiles

@@ -74,7 +74,7 @@ def sign_workload(issuer: Authority, public_key: PublicKey, identity: str, ttl: 
 def sign_server(
     issuer: Authority, public_key: PublicKey, names: tuple[str, ...], ttl: timedelta, now: datetime
 ) -> bytes:
-    """A server's certificate, PEM: DNS names and IP addresses."""
+    """A server's certificate, PEM: DNS names, IP addresses and URIs; the first is a DNS name or address."""
     builder = _leaf(issuer, _name(names[0]), public_key, ttl, now)
     builder = builder.add_extension(x509.SubjectAlternativeName([_server_name(name) for name in names]), critical=False)
     return pem_of(builder.sign(issuer.key, hashes.SHA256()))
@@ -91,6 +91,8 @@ def sign_user(issuer: Authority, public_key: PublicKey, user: str, ttl: timedelt
 
 
 def _server_name(name: str) -> x509.GeneralName:
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
     try:
         return x509.IPAddress(ip_address(name))
     except ValueError:

@@ -9,7 +9,13 @@ from typing import Annotated
 
 import typer
 
-from federation.bootstrap import TOKEN_SDS_FILE, ProxyBootstrap, render_bootstrap, render_token_sds
+from federation.bootstrap import (
+    TOKEN_SDS_FILE,
+    ProxyBootstrap,
+    istiod_identity,
+    render_bootstrap,
+    render_token_sds,
+)
 from federation.cli.output import DEGRADED, OK, Format, Output, Timeout, console, fail, run_async, say, show
 from federation.model.errors import InvalidInput, Unavailable
 from federation.model.findings import Finding, Severity
@@ -54,6 +60,9 @@ def bootstrap(
     service_account: Annotated[str, typer.Option(help="Its service account.")] = "default",
     type_: Annotated[str, typer.Option("--type", help="sidecar or router.")] = "sidecar",
     mesh: Annotated[str, typer.Option(help="Name of the mesh.")] = "mesh",
+    trust_domain: Annotated[
+        str, typer.Option(help="Trust domain of the cluster: istiod must have its identity in it.")
+    ] = "",
     region: str = "",
     zone: str = "",
     labels: Annotated[str, typer.Option(help="k=v,…")] = "",
@@ -70,6 +79,7 @@ def bootstrap(
     proxy = ProxyBootstrap(
         type=type_, name=name, namespace=namespace, service_account=service_account, address=ip, cluster=cluster,
         network=network, mesh=mesh, xds_host=host, xds_port=int(port), server_name="istiod.istio-system.svc",
+        server_identity=istiod_identity(trust_domain) if trust_domain else "",
         root_file=root_cert.absolute(), token_file=token_file.absolute(), directory=output.absolute().parent,
         admin_socket=admin_socket, locality=Locality(region, zone), labels=_labels(labels),
     )  # fmt: skip

@@ -41,7 +41,7 @@ def backup(mesh: Any, file: Path) -> None:
     etcdctl = str(Path(sys.executable).parent / "etcdctl")
     subprocess.run(
         [*netns.enter(plan.netns(plan.node("etcd"))), etcdctl, f"--endpoints=https://{STORE_ENDPOINT}",
-         f"--cacert={authority.root_cert}", f"--cert={authority.etcd_cert}", f"--key={authority.etcd_key}",
+         f"--cacert={authority.store_root_cert}", f"--cert={authority.etcd_cert}", f"--key={authority.etcd_key}",
          "snapshot", "save", str(file)],
         check=True, capture_output=True, timeout=30,
     )  # fmt: skip

@@ -21,6 +21,7 @@ def settings(tmp_path: Path) -> Settings:
         xds_host="127.0.0.1",
         xds_port=15012,
         xds_server_name="istiod.istio-system.svc",
+        trust_domain="west.demo",
         root_cert=tmp_path / "root.pem",
         token_file=tmp_path / "token",
         state=tmp_path / "state",

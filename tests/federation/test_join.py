@@ -38,7 +38,7 @@ TOKEN = JoinToken(
 TEXT = format_token(TOKEN)
 RECORD = TokenRecord("3f9c2b7a", "west", "net-west", "eu-1", "west.m1", NOW - 60, NOW + 60)
 REQUEST = JoinRequest(
-    "3f9c2b7a", "west", "uid-1", "net-west", "eu-1", "west.m1", b"csr", b"csr", NOW, SCHEMA, SCHEMA, "1"
+    "3f9c2b7a", "west", "uid-1", "net-west", "eu-1", "west.m1", b"csr", b"csr", b"csr", NOW, SCHEMA, SCHEMA, "1"
 )  # fmt: skip
 
 
@@ -262,9 +262,9 @@ def test_other_text_is_no_token(text: str) -> None:
 
 def test_keys_of_a_join_lie_below_the_tokens_id() -> None:
     layout = Layout("m1")
-    assert token_key(layout, "t") == "/isthmus/m1/v1/join/t/token"
-    assert request_key(layout, "t") == "/isthmus/m1/v1/join/t/request"
-    assert answer_key(layout, "t") == "/isthmus/m1/v1/join/t/answer"
+    assert token_key(layout, "t") == "/isthmus/m1/join/t/token"
+    assert request_key(layout, "t") == "/isthmus/m1/join/t/request"
+    assert answer_key(layout, "t") == "/isthmus/m1/join/t/answer"
 
 
 def test_a_new_record_is_open() -> None:

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import pytest
 import pytest_asyncio
 
-from federation.authority import Authority, connect, init_files, init_store
+from federation.authority import Authority
 from federation.etcd import Etcd, Options
+from federation.founding import connect, init_files, init_store
 from federation.join import JoinAnswer, JoinToken
 from federation.joining import join
 from federation.keys import Layout
@@ -73,7 +74,7 @@ class Mesh:
 
     async def holder(self, token: JoinToken) -> Etcd:
         """The store as the holder of a token sees it; ends with the test."""
-        given = Options(token.endpoints, token.root_pem, token.certificate_pem, token.key_pem, retry_for=1.0)
+        given = Options(token.endpoints, token.store_root_pem, token.certificate_pem, token.key_pem, retry_for=1.0)
         return await self._clients.enter_async_context(Etcd(given))
 
     async def joined(self, *names: str) -> list[Etcd]:
@@ -89,7 +90,7 @@ async def mesh(
 ) -> AsyncIterator[Mesh]:
     """A new mesh `m1` without members."""
     files = AuthorityFiles(tmp_path / "authority")
-    tls = ServerTls(files.server_cert, files.server_key, client_ca=files.root_cert)
+    tls = ServerTls(files.server_cert, files.server_key, client_ca=files.store_root_cert)
     for attempt in range(ATTEMPTS):
         server = EtcdServer(tmp_path / f"store-{attempt}", binary=lab_binary, tls=tls, arguments=quick)
         assert init_files(files, MeshInfo("m1", server.endpoints), ()) is (attempt == 0)

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from federation.authority import connect, init_files, init_store
-from federation.etcd import Etcd
+from federation.etcd import Etcd, Options
+from federation.founding import connect, init_files, init_store
 from federation.join import (
     OPEN,
     REVOKED,
@@ -29,12 +29,12 @@ from federation.join import (
 from federation.joining import join
 from federation.keys import ClusterKey, GatewayKey, HeartbeatKey, ServiceRecordKey
 from federation.mesh_files import MeshInfo
-from federation.model.errors import Conflict, Denied, InvalidInput
+from federation.model.errors import Conflict, Denied, InvalidInput, Unavailable
 from federation.pki.bundle import fingerprint, load_authority
 from federation.pki.chain import read_certificates, verify_chain
 from federation.pki.csr import make_csr
-from federation.pki.issue import sign_workload
-from federation.pki.keys import generate_key
+from federation.pki.issue import sign_user, sign_workload
+from federation.pki.keys import encode_key, generate_key
 from federation.schema import records_pb2 as pb
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def request(mesh: Mesh, token: str, **fields: Any) -> JoinRequest:
         "trust_domain": "west.m1",
         "intermediate_csr": make_csr(generate_key(), "west"),
         "etcd_csr": make_csr(generate_key(), "cluster-west"),
+        "gateway_csr": make_csr(generate_key(), "gateway-west"),
         "sent": time.time(),
         "schema_min": 1,
         "schema_max": 1,
@@ -170,7 +171,8 @@ async def test_a_member_reads_the_mesh_and_nothing_else(mesh: Mesh) -> None:
     (west,) = await mesh.joined("west")
     await mesh.etcd.put("/other/secret", b"x")
     assert (await west.list_prefix(mesh.layout.base)).count >= 2
-    for forbidden in (west.list_prefix("/"), west.get("/other/secret"), west.auth.users()):
+    joins = west.list_prefix(mesh.layout.joins)
+    for forbidden in (west.list_prefix("/"), west.get("/other/secret"), joins, west.auth.users()):
         with pytest.raises(Denied):
             await forbidden
 
@@ -335,6 +337,7 @@ async def test_a_refused_cluster_hears_everything_and_keeps_nothing(mesh: Mesh) 
         ({"trust_domain": "east.m1"}, "trustDomain"),
         ({"intermediate_csr": b"garbage"}, "csr"),
         ({"etcd_csr": b""}, "csr"),
+        ({"gateway_csr": b""}, "csr"),
         ({"sent": 0.0}, "clock"),
         ({"schema_min": 2, "schema_max": 2}, "schema"),
     ],
@@ -376,10 +379,81 @@ async def test_names_in_signing_requests_prove_nothing(mesh: Mesh) -> None:
 
 async def test_a_directory_belongs_to_one_membership(mesh: Mesh) -> None:
     await mesh.join("west")
-    token = await mesh.token("west")
-    with pytest.raises(InvalidInput, match="is already a member of mesh 'm1'"):
+    token = await mesh.token("east")
+    with pytest.raises(InvalidInput, match="is 'west' of mesh 'm1', the token is for 'east' of 'm1'"):
         await join(token, mesh.cluster("west"), "test")
     assert await mesh.authority.pending() == []
+
+
+async def test_a_member_renews_everything_by_joining_again(mesh: Mesh) -> None:
+    """The same uid, other keys; what it had opens nothing any more."""
+    first = await mesh.join("west")
+    files = mesh.cluster("west")
+    old = await mesh.member("west")
+    before = {path: path.read_bytes() for path in (files.etcd_key, files.gateway_key, files.ca / "ca-key.pem")}
+    again = await mesh.join("west", await mesh.token("west"))
+    assert again == first
+    assert all(path.read_bytes() != content for path, content in before.items())
+    with pytest.raises(Denied):
+        await old.put(mesh.layout.format(HeartbeatKey("west")), b"1")
+    renewed = await mesh.member("west")
+    await renewed.put(mesh.layout.format(HeartbeatKey("west")), b"1")
+    assert not files.pending.exists()
+
+
+async def test_who_was_interrupted_goes_on_waiting_with_the_same_keys(mesh: Mesh) -> None:
+    token = await mesh.token("west")
+    waiting = asyncio.ensure_future(join(token, mesh.cluster("west"), "test"))
+    async with asyncio.timeout(20):
+        while not await mesh.authority.pending():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    waiting.cancel()
+    assert mesh.cluster("west").pending.stat().st_mode & 0o777 == 0o600
+    assert (await mesh.authority.answer(token.id)).accepted
+    await join(token, mesh.cluster("west"), "test")
+    west = await mesh.member("west")
+    await west.put(mesh.layout.format(HeartbeatKey("west")), b"1")
+    assert not mesh.cluster("west").pending.exists()
+    with pytest.raises(Denied, match="the token was used already"):
+        await join(token, mesh.cluster("other"), "test")
+
+
+async def test_a_gateway_writes_its_announcements_and_reads_nothing(mesh: Mesh) -> None:
+    (west,) = await mesh.joined("west")
+    files, layout = mesh.cluster("west"), mesh.layout
+    options = Options(mesh.server.endpoints, files.etcd_ca, files.gateway_cert, files.gateway_key)
+    async with Etcd(options) as gateway, gateway.leases() as leases:
+        lease = await leases.grant(30)
+        await gateway.put(layout.format(GatewayKey("west", "gw-1")), b"1", lease.id)
+        assert await west.get(layout.format(GatewayKey("west", "gw-1"))) is not None
+        for key in (HeartbeatKey("west"), ServiceRecordKey("west", "shop", "echo"), GatewayKey("east", "gw-1")):
+            with pytest.raises(Denied):
+                await gateway.put(layout.format(key), b"1")
+        for prefix in (layout.base, layout.exports, layout.joins):
+            with pytest.raises(Denied):
+                await gateway.list_prefix(prefix)
+
+
+@pytest.mark.parametrize("user", ["root", "cluster-east"])
+async def test_the_ca_of_a_cluster_opens_nothing_in_the_store(mesh: Mesh, user: str) -> None:
+    """Name constraints bind URIs, and to the store a common name is a right: it trusts a CA of its own."""
+    await mesh.joined("west", "east")
+    files = mesh.cluster("west")
+    authority, _ = load_authority(files.ca)
+    key = generate_key()
+    forged = sign_user(authority, key.public_key(), user, timedelta(hours=1), datetime.now(UTC)) + authority.chain_pem
+    async with Etcd(Options(mesh.server.endpoints, files.etcd_ca, forged, encode_key(key), retry_for=1.0)) as etcd:
+        with pytest.raises(Unavailable):
+            await etcd.get(mesh.layout.meta)
+
+
+async def test_users_of_tokens_go_when_their_time_is_over(mesh: Mesh) -> None:
+    token = await mesh.token("west", ttl=60.0)
+    (record,) = await mesh.authority.tokens()
+    late = msgspec.structs.replace(record, expires=time.time() - 5)
+    await mesh.etcd.put(token_key(mesh.layout, token.id), msgspec.json.encode(late))
+    other = await mesh.token("east")
+    assert set(await mesh.etcd.auth.users()) == {"root", f"join-{other.id}"}
 
 
 async def test_a_name_in_use_is_not_given_again(mesh: Mesh) -> None:
