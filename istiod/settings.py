@@ -42,7 +42,9 @@ class UnixAddress:
 
 
 def parse_http_addresses(text: str, flag: str) -> tuple[Address | UnixAddress, ...]:
-    """`host:port` or `unix:/path`, several with commas; "" or "off" is none. Raises InvalidInput that names the flag."""
+    """`host:port` or `unix:/path`, several with commas; "" or "off" is none. Raises InvalidInput that names the
+    flag.
+    """
     parts = [part.strip() for part in text.split(",")]
     found = [_parse_unix(part, flag) if part.startswith("unix:") else parse_address(part, flag) for part in parts]
     return tuple(address for address in found if address is not None)

@@ -1,4 +1,6 @@
-"""What any test may need of the machine. A part that is absent skips a test with a word on how to get it; in CI it fails."""
+"""What any test may need of the machine. A part that is absent skips a test with a word on how to get it; in CI it
+fails.
+"""
 
 from __future__ import annotations
 

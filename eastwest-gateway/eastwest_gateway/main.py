@@ -28,7 +28,7 @@ from federation.keys import Layout
 from federation.model.errors import InvalidInput, IsthmusError
 from federation.model.findings import Finding, Severity
 from federation.model.locality import Locality
-from federation.model.workload import NetworkGateway
+from federation.model.workload import NetworkGateway, is_address
 from federation.records import READY, GatewayRecord
 from federation.runtime import log as logs
 from federation.runtime.http import add_health, add_metrics, serve
@@ -109,6 +109,9 @@ def run_command(
         --etcd-cert west/etcd/gateway.pem --etcd-key west/etcd/gateway-key.pem
     """
     logs.configure(log_level)
+    if not is_address(address):
+        message = f"{address!r} is no IP address: other clusters' proxies do not resolve names of gateways"
+        raise InvalidInput([Finding(Severity.ERROR, "InvalidFlag", "--address", "", message, "give its address")])
     xds_host, xds_port = _address(xds_address, "--xds-address")
     http_host, http_port = ("", 0) if http_address == "off" else _address(http_address, "--http-address")
     settings = Settings(

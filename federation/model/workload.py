@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 
 from federation.model.identity import SpiffeId
 from federation.model.labels import NO_LABELS, Labels
@@ -16,6 +17,15 @@ from federation.model.locality import NO_LOCALITY, Locality
 TLS_MODE_LABEL = "security.istio.io/tlsMode"
 NETWORK_LABEL = "topology.istio.io/network"
 CLUSTER_LABEL = "topology.istio.io/cluster"
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and not a name that somebody would have to resolve."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Health(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from math import isqrt
 from typing import Annotated
 
 from pydantic import Field
@@ -264,6 +265,7 @@ class DestinationRule(Model):
     workload_selector: PolicySelector | None = None
 
 
+MAX_MAGLEV_TABLE = 5_000_011
 _SUBSET = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 
 
@@ -301,6 +303,7 @@ def _policy(policy: TrafficPolicy | PortTrafficPolicy | None, path: str) -> Iter
     if pool is not None and pool.tcp is not None and pool.tcp.connect_timeout == 0:
         yield Problem(f"{path}.connectionPool.tcp.connectTimeout", "is 0s", "give a duration above 0s")
     if isinstance(policy, TrafficPolicy):
+        yield from _tunnel(policy.tunnel, f"{path}.tunnel")
         ports = (
             (f"{path}.portLevelSettings[{at}].port.number", p.port and p.port.number)
             for at, p in enumerate(policy.port_level_settings)
@@ -312,10 +315,27 @@ def _policy(policy: TrafficPolicy | PortTrafficPolicy | None, path: str) -> Iter
             yield from _policy(level, f"{path}.portLevelSettings[{index}]")
 
 
+def _tunnel(tunnel: Tunnel | None, path: str) -> Iterator[Problem]:
+    if tunnel is None:
+        return
+    if tunnel.protocol not in ("CONNECT", "POST"):
+        yield Problem(f"{path}.protocol", f"{tunnel.protocol[:80]!r} is unknown", "use CONNECT or POST")
+    if not tunnel.target_host or "*" in tunnel.target_host:
+        yield Problem(f"{path}.targetHost", f"{tunnel.target_host[:80]!r} is no host", "name one host or address")
+
+
 def _outlier(detection: OutlierDetection | None, path: str) -> Iterator[Problem]:
-    """Envoy refuses durations of zero here."""
+    """Envoy refuses durations of zero here. `consecutiveErrors` is deprecated, and nothing follows it in Istio."""
     if detection is None:
         return
+    if detection.consecutive_errors is not None:
+        yield Problem(
+            f"{path}.consecutiveErrors",
+            "is deprecated and has no effect",
+            "use consecutive5xxErrors or consecutiveGatewayErrors",
+            "DeprecatedField",
+            Severity.WARNING,
+        )
     for name, value in (("interval", detection.interval), ("baseEjectionTime", detection.base_ejection_time)):
         if value == 0:
             yield Problem(f"{path}.{name}", "is 0s", "give a duration above 0s")
@@ -335,9 +355,20 @@ def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Prob
                 "needs exactly one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName",
                 "keep one of them",
             )
+        size = hashing.maglev.table_size if hashing.maglev is not None else None
+        if size and not _is_table_size(size):
+            yield Problem(
+                f"{path}.consistentHash.maglev.tableSize",
+                f"{size} is no prime number up to {MAX_MAGLEV_TABLE}",
+                "leave it out (65537), or use a prime",
+            )
     locality = settings.locality_lb_setting
     if locality is not None:
         yield from _locality(locality, f"{path}.localityLbSetting")
+
+
+def _is_table_size(size: int) -> bool:
+    return 1 < size <= MAX_MAGLEV_TABLE and all(size % factor for factor in range(2, isqrt(size) + 1))
 
 
 def _locality(locality: LocalityLoadBalancerSetting, path: str) -> Iterator[Problem]:

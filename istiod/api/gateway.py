@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -87,7 +88,37 @@ class Gateway(Model):
     selector: dict[str, str] = {}
 
 
+# What Envoy accepts of the suites that Istio knows; those of TLS 1.3 cannot be chosen.
+CIPHER_SUITES = frozenset(
+    {
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "AES256-GCM-SHA384",
+        "AES128-GCM-SHA256",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        "ECDHE-PSK-CHACHA20-POLY1305",
+        "ECDHE-ECDSA-AES256-SHA",
+        "ECDHE-RSA-AES256-SHA",
+        "ECDHE-PSK-AES256-CBC-SHA",
+        "AES256-SHA",
+        "PSK-AES256-CBC-SHA",
+        "ECDHE-ECDSA-AES128-SHA",
+        "ECDHE-RSA-AES128-SHA",
+        "ECDHE-PSK-AES128-CBC-SHA",
+        "AES128-SHA",
+        "PSK-AES128-CBC-SHA",
+        "DES-CBC3-SHA",
+    }
+)
 PROTOCOLS = frozenset({"HTTP", "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "MONGO", "TCP", "TLS", "MYSQL", "REDIS"})
+
+
+# 64 hexadecimal digits, maybe in pairs with colons; 32 bytes in base64.
+_HEX_HASH = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){31}")
+_BASE64_HASH = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 
 def validate(gateway: Gateway) -> Iterator[Problem]:
@@ -132,6 +163,17 @@ def _tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterator[Problem]:
         yield Problem(
             path, f"is {tls.mode} without a certificate", "give credentialName, or serverCertificate and privateKey"
         )
+    for index, suite in enumerate(tls.cipher_suites):
+        if suite not in CIPHER_SUITES:
+            at = f"{path}.cipherSuites[{index}]"
+            yield Problem(at, f"{suite[:80]!r} is unknown and left out", "remove it", severity=Severity.WARNING)
+    for field, pattern, pins in (
+        ("verifyCertificateHash", _HEX_HASH, tls.verify_certificate_hash),
+        ("verifyCertificateSpki", _BASE64_HASH, tls.verify_certificate_spki),
+    ):
+        for index, pin in enumerate(pins):
+            if not pattern.fullmatch(pin):
+                yield Problem(f"{path}.{field}[{index}]", f"{pin[:80]!r} is no SHA-256", "write it as openssl shows it")
     mutual = tls.mode in (GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
     if mutual and files and not tls.ca_certificates:
         yield Problem(f"{path}.caCertificates", f"is missing in mode {tls.mode}", "give the CA of the clients")

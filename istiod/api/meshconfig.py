@@ -13,6 +13,7 @@ from pydantic import Field
 
 from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive
 from istiod.api.fields import Duration, Model, Port
+from istiod.api.formats import format_problem
 from istiod.api.problems import Problem, is_network
 from istiod.api.sidecar import OutboundMode
 from istiod.api.virtualservice import HTTPRetry
@@ -187,6 +188,13 @@ def ignored_settings(mesh: MeshConfig) -> tuple[str, ...]:
     """Settings that were given and have no effect yet, as Istio spells them."""
     given = mesh.model_fields_set
     return tuple(str(MeshConfig.model_fields[name].alias) for name in _NOT_FOLLOWED if name in given)
+
+
+def validate_mesh(mesh: MeshConfig) -> Iterator[Problem]:
+    """Rules beyond types: a text log format is one that Envoy takes."""
+    wrong = format_problem(mesh.access_log_format) if str(mesh.access_log_encoding) != "JSON" else ""
+    if wrong:
+        yield Problem("accessLogFormat", f"is no format string: {wrong}", "write %% for a percent sign")
 
 
 class NetworkEndpoints(Model):

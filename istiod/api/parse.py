@@ -18,7 +18,7 @@ from federation.model.findings import Finding, Severity
 from federation.model.labels import NO_LABELS, Labels
 from istiod.api.document import Document, NotYaml, parse_document, split_documents
 from istiod.api.kinds import KINDS, UNBUILT, VERSIONS, KindInfo
-from istiod.api.meshconfig import Defaults, MeshConfig, MeshNetworks, ignored_settings, validate_networks
+from istiod.api.meshconfig import Defaults, MeshConfig, MeshNetworks, ignored_settings, validate_mesh, validate_networks
 from istiod.api.meta import AnyObject, Invalid, Meta, Object, Unbuilt
 from istiod.api.problems import Problem
 from istiod.api.validation import validate_model
@@ -95,12 +95,14 @@ def parse_mesh_config(
     if isinstance(settings, dict):
         settings = {"defaults": Defaults(defaults).value, **settings}
     mesh, problems = validate_model(MeshConfig, {**data, "isthmus": settings}, "")
+    problems += list(validate_mesh(mesh)) if mesh is not None else []
+    usable = not any(problem.severity is Severity.ERROR for problem in problems)
     ignored = ignored_settings(mesh) if mesh is not None else ()
     problems += [
         Problem(field, "has no effect yet", "do not rely on it", "SettingIgnored", Severity.WARNING)
         for field in ignored
     ]
-    return mesh, tuple(_of(problem, name) for problem in problems)
+    return mesh if usable else None, tuple(_of(problem, name) for problem in problems)
 
 
 def parse_mesh_networks(text: str, source: str) -> tuple[MeshNetworks | None, tuple[Finding, ...]]:

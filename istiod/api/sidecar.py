@@ -87,6 +87,8 @@ def validate(sidecar: Sidecar) -> Iterator[Problem]:
         yield Problem(
             f"spec.egress[{catch_all[0]}]", "has no port but is not the last", "list the one without a port last, once"
         )
+    if sidecar.outbound_traffic_policy is not None:
+        yield from _outbound(sidecar.outbound_traffic_policy)
     yield from check_distinct(_ports("egress", sidecar.egress), "port number")
     yield from check_distinct(_ports("ingress", sidecar.ingress), "port number")
     for index, listener in enumerate(sidecar.egress):
@@ -109,6 +111,18 @@ def validate(sidecar: Sidecar) -> Iterator[Problem]:
                 f"{ingress.default_endpoint[:80]!r} is no endpoint of the workload",
                 "write 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT or unix:///PATH",
             )
+
+
+def _outbound(policy: OutboundTrafficPolicy) -> Iterator[Problem]:
+    path, proxy = "spec.outboundTrafficPolicy.egressProxy", policy.egress_proxy
+    if proxy is None:
+        return
+    if policy.mode is not OutboundMode.ALLOW_ANY:
+        yield Problem(path, f"is given in mode {policy.mode}", "use mode ALLOW_ANY, or remove it")
+    if not proxy.host or "*" in proxy.host:
+        yield Problem(f"{path}.host", f"{proxy.host!r} is no host", "name one service")
+    if proxy.port is None:
+        yield Problem(f"{path}.port", "is missing", "give port.number")
 
 
 def _ports(

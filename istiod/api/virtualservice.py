@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from federation.model.findings import Severity
 from federation.model.names import host_matches
 from istiod.api.fields import Count, Duration, Model, PercentInt, PercentValue, Port, StringMatch
+from istiod.api.headers import Headers, check_header_name, check_headers, check_one_line
 from istiod.api.problems import Problem, check_export_to, is_network
 from istiod.api.regex import regex_problem
 
@@ -23,21 +24,6 @@ class Destination(Model):
     host: str
     subset: str = ""
     port: PortSelector | None = None
-
-
-class HeaderOperations(Model):
-    """Changes to headers."""
-
-    set: dict[str, str] = {}
-    add: dict[str, str] = {}
-    remove: tuple[str, ...] = ()
-
-
-class Headers(Model):
-    """Changes to headers of requests and responses."""
-
-    request: HeaderOperations | None = None
-    response: HeaderOperations | None = None
 
 
 class HTTPMatchRequest(Model):
@@ -300,6 +286,9 @@ def _http(route: HTTPRoute, path: str, delegated: bool) -> Iterator[Problem]:
     yield from _destinations(route.route, path)
     yield from _matches(route, path)
     yield from _http_values(route, path)
+    yield from check_headers(route.headers, f"{path}.headers")
+    for index, destination in enumerate(route.route):
+        yield from check_headers(destination.headers, f"{path}.route[{index}].headers")
 
 
 def _layer4(routes: Sequence[RouteDestination], path: str) -> Iterator[Problem]:
@@ -344,6 +333,13 @@ def _matches(route: HTTPRoute, path: str) -> Iterator[Problem]:
         for name, condition in conditions.items():
             if condition is not None:
                 yield from _string_match(condition, f"{at}.{name}")
+        for field, names in (
+            ("headers", match.headers),
+            ("withoutHeaders", match.without_headers),
+            ("queryParams", match.query_params),
+        ):
+            for name in names:
+                yield from check_header_name(name, f"{at}.{field}")
 
 
 def _string_match(match: StringMatch, path: str) -> Iterator[Problem]:
@@ -358,6 +354,10 @@ def _string_match(match: StringMatch, path: str) -> Iterator[Problem]:
 
 
 def _http_values(route: HTTPRoute, path: str) -> Iterator[Problem]:
+    for field, part in (("redirect", route.redirect), ("rewrite", route.rewrite)):
+        if part is not None:
+            yield from check_one_line(part.uri, f"{path}.{field}.uri")
+            yield from check_one_line(part.authority, f"{path}.{field}.authority")
     if route.redirect is not None and route.redirect.redirect_code not in (0, 301, 302, 303, 307, 308):
         yield Problem(
             f"{path}.redirect.redirectCode", f"is {route.redirect.redirect_code}", "use 301, 302, 303, 307 or 308"

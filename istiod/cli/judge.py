@@ -41,7 +41,7 @@ def _problems(report: IstiodReport) -> Iterator[tuple[str, str]]:
     if report.federation is not None:
         yield from _federation_problems(report.federation)
         for peer in report.federation.peers:
-            if peer.network != report.network and not report.gateways:
+            if peer.network and peer.network != report.network and not report.gateways:
                 yield from _gateway_problems(peer)
     if _is_short(report.ca_seconds_left, report.ca_life_seconds):
         yield "CA", f"the intermediate CA has {format_left(report.ca_seconds_left)} left"

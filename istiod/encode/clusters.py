@@ -192,7 +192,7 @@ def _health_check(spec: HealthCheckSpec) -> HealthCheck:
     check = HealthCheck()
     check.timeout.CopyFrom(duration(spec.timeout))
     check.interval.CopyFrom(duration(spec.interval))
-    check.no_traffic_interval.CopyFrom(duration(spec.interval))
+    check.no_traffic_interval.CopyFrom(duration(spec.no_traffic_interval))
     check.initial_jitter.CopyFrom(duration(0.02))
     check.unhealthy_threshold.value = spec.unhealthy_threshold
     check.healthy_threshold.value = spec.healthy_threshold

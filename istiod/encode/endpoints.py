@@ -31,6 +31,7 @@ def assignment(spec: EndpointsSpec) -> ClusterLoadAssignment:
     for group in spec.localities:
         locality = result.endpoints.add(priority=group.priority)
         place = group.locality
+        locality.locality.SetInParent()  # gRPC clients refuse groups without one, be it empty
         if place.region or place.zone or place.subzone:
             locality.locality.region = place.region
             locality.locality.zone = place.zone

@@ -213,5 +213,8 @@ def _tcp_proxy(spec: TcpProxy) -> EnvoyTcpProxy:
         result.max_connect_attempts.value = spec.max_connect_attempts
     if spec.hash_policy is not None and spec.hash_policy.source_ip:
         result.hash_policy.add().source_ip.SetInParent()
+    if spec.tunnel is not None:
+        result.tunneling_config.hostname = spec.tunnel.target
+        result.tunneling_config.use_post = spec.tunnel.post
     result.access_log.extend(access_log(log) for log in spec.access_logs)
     return result

@@ -52,6 +52,10 @@ def downstream_socket(tls: DownstreamTls) -> TransportSocket:
     for certificate in tls.certificates:
         common.tls_certificate_sds_secret_configs.append(_secret(certificate))
     _validation(common, tls.roots, tls.san_matches, "ANY")
+    if tls.roots is not None:
+        pins = common.combined_validation_context.default_validation_context
+        pins.verify_certificate_hash.extend(tls.certificate_hashes)
+        pins.verify_certificate_spki.extend(tls.key_hashes)
     context.require_client_certificate.value = tls.require_client_certificate
     socket = TransportSocket(name=TLS)
     socket.typed_config.CopyFrom(pack(context))
@@ -81,5 +85,5 @@ def _validation(common: CommonTlsContext, roots: SecretRef | None, sans: tuple[S
 
 def _secret(ref: SecretRef) -> SdsSecretConfig:
     config = SdsSecretConfig(name=ref.name)
-    config.sds_config.CopyFrom(secret_source(ref.source))
+    config.sds_config.CopyFrom(secret_source(ref.source, ref.optional))
     return config

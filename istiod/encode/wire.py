@@ -19,6 +19,7 @@ from istiod.resolve.specs.match import HeaderMatch, MatchKind, QueryMatch, Strin
 from istiod.resolve.specs.tls import SecretSource
 
 TYPE_PREFIX = "type.googleapis.com/"
+OPTIONAL_SECRET_SECONDS = 5.0
 
 
 def duration(seconds: float) -> Duration:
@@ -61,12 +62,13 @@ def ads_source() -> ConfigSource:
 
 
 @lru_cache(maxsize=8)
-def secret_source(source: SecretSource) -> ConfigSource:
-    """Where a secret is asked for."""
-    if source is SecretSource.ADS:
-        return ads_source()
+def secret_source(source: SecretSource, optional: bool) -> ConfigSource:
+    """Where a secret is asked for, and for how long its user waits: as long as it takes, or a moment."""
     result = ConfigSource(resource_api_version=ApiVersion.V3)
-    result.initial_fetch_timeout.CopyFrom(duration(0))
+    result.initial_fetch_timeout.CopyFrom(duration(OPTIONAL_SECRET_SECONDS if optional else 0))
+    if source is SecretSource.ADS:
+        result.ads.SetInParent()
+        return result
     api = result.api_config_source
     api.api_type = ApiConfigSource.ApiType.GRPC
     api.transport_api_version = ApiVersion.V3

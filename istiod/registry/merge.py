@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from federation.model.findings import Finding, Severity
-from federation.model.service import Origin, Protocol, Service, ServicePort
-from federation.model.workload import Endpoint
+from federation.model.service import Origin, Protocol, Resolution, Service, ServicePort
+from federation.model.workload import Endpoint, is_address
 from istiod.registry.contribution import Contribution
 
 
@@ -28,7 +28,31 @@ class Merged:
 
 
 def merge(contributions: Sequence[Contribution]) -> Merged:
-    """One service out of all that claim its key. At least one is given."""
+    """One service out of all that claim its key, with endpoints that can be dialled. At least one is given."""
+    return _dialled(_joined(contributions))
+
+
+def _dialled(merged: Merged) -> Merged:
+    """Without endpoints that are host names where addresses are handed out: Envoy refuses all endpoints with them."""
+    if merged.service.resolution is not Resolution.ENDPOINTS:
+        return merged
+    kept = tuple(endpoint for endpoint in merged.endpoints if _can_be_handed_out(endpoint.address))
+    if len(kept) == len(merged.endpoints):
+        return merged
+    names = sorted({endpoint.address for endpoint in merged.endpoints} - {endpoint.address for endpoint in kept})
+    message = f"{', '.join(names)[:300]} is no address: left out"
+    fix = "give IP addresses, or a ServiceEntry with resolution DNS"
+    key = merged.service.key
+    found = Finding(Severity.ERROR, "EndpointIsAName", f"Service {key}", "endpoints", message, fix)
+    return replace(merged, endpoints=kept, findings=(*merged.findings, found))
+
+
+def _can_be_handed_out(address: str) -> bool:
+    """An IP address, a socket's path, or nothing: what only gateways reach."""
+    return not address or address.startswith("unix://") or is_address(address)
+
+
+def _joined(contributions: Sequence[Contribution]) -> Merged:
     own = sorted((c for c in contributions if not c.peer), key=_own_order)
     peers = sorted((c for c in contributions if c.peer), key=lambda c: (c.service.created, c.peer, c.service.name))
     first = (own or peers)[0]

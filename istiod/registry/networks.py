@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from federation.model.findings import Finding, Severity
 from federation.model.locality import Locality
-from federation.model.workload import Endpoint, NetworkGateway
+from federation.model.workload import Endpoint, NetworkGateway, is_address
 from istiod.api import meshconfig as api
 
 
@@ -74,7 +74,11 @@ def mesh_gateways(
             service = said.registry_service_name or ""
             addresses = (said.address,) if said.address else external_addresses.get(service, ())
             place = Locality.parse(said.locality)
-            gateways += [NetworkGateway(name, "", address, said.port, place) for address in addresses]
+            gateways += [NetworkGateway(name, "", a, said.port, place) for a in addresses if is_address(a)]
+            for address in (a for a in addresses if not is_address(a)):
+                path = f"networks.{name}.gateways[{index}].address"
+                message = f"{address!r} is a name: gateways' names are not resolved yet"
+                findings.append(_wrong("GatewayIsAName", path, message, "give IP addresses"))
             if not addresses:
                 path = f"networks.{name}.gateways[{index}]"
                 message = f"{service!r} is no service with external addresses" if service else "has no address"

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from federation.model.service import Resolution, Service
+from federation.model.service import Origin, Resolution, Service
+from istiod.api.destinationrule import TLSMode
 from istiod.api.meshconfig import H2UpgradePolicy
 from istiod.resolve.defaults import GATEWAY_OUTLIER, Profile, profile
 from istiod.resolve.endpoints import Upstream, identities_of, placement, upstream_endpoints, upstreams_of
-from istiod.resolve.policy import balancing_of, breakers_of, http_of, keepalive_of, outlier_of
+from istiod.resolve.policy import balancing_of, breakers_of, http_of, keepalive_of, outlier_of, upgrades_http
 from istiod.resolve.specs.cluster import (
     BreakerSpec,
     ClusterSpec,
@@ -27,6 +28,7 @@ from istiod.resolve.specs.tls import UpstreamTls
 from istiod.resolve.tls import from_settings, mutual_tls
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
+from istiod.view.visibility import destination_policy
 
 PASSTHROUGH = "PassthroughCluster"
 BLACKHOLE = "BlackHoleCluster"
@@ -73,23 +75,24 @@ def cluster_of(snapshot: Snapshot, view: ProxyView, upstream: Upstream) -> Clust
     balancing = balancing_of(policy, placement(snapshot, upstream, defaults), outlier, defaults)
     if balancing.original_dst:
         discovery = Discovery.ORIGINAL_DST
-    http = http_of(policy.connection_pool, upstream.port.protocol, upgrade)
+    pool = policy.connection_pool
+    http = http_of(pool, upstream.port.protocol, upgrades_http(pool, upgrade))
     tls, auto = _tls(snapshot, view, upstream, http.version, discovery)
     inline = discovery in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS)
     return ClusterSpec(
         name=upstream.name,
         discovery=discovery,
         connect_timeout=_connect_timeout(snapshot, upstream, defaults),
-        lb=_original_dst(balancing.lb) if discovery is Discovery.ORIGINAL_DST else balancing.lb,
+        lb=_balancer(view, discovery, balancing.lb),
         http=replace(http, auto_sni=tls.auto_sni, auto_san_validation=tls.auto_san_validation) if tls else http,
-        breakers=breakers_of(policy.connection_pool, policy, defaults),
+        breakers=breakers_of(pool, policy, defaults),
         outlier=outlier if discovery is not Discovery.ORIGINAL_DST else None,
         tls=tls,
         auto_mtls=auto,
         proxy_protocol=policy.proxy_protocol.version.value if policy.proxy_protocol else "",
         endpoints=upstream_endpoints(snapshot, view, upstream) if inline else None,
         ignore_health_on_host_removal=defaults.ignore_health_on_host_removal,
-        keepalive=keepalive_of(policy.connection_pool, mesh),
+        keepalive=keepalive_of(pool, mesh),
         dns_refresh_rate=(mesh.dns_refresh_rate or 60.0) if inline else None,
         alt_stat_name=f"{upstream.name};",
         services=(ServiceRef(service.host, service.name, service.namespace),),
@@ -110,7 +113,10 @@ def _tls(
     said = upstream.policy.tls
     identities = identities_of(snapshot, upstream.service)
     if said is not None and said.mode is not None:
-        return from_settings(view, said, upstream.outbound, identities, version), False
+        if said.credential_name and not _may_use_credentials(snapshot, view, upstream.service):
+            said = said.model_copy(update={"credential_name": ""})
+        of_mesh = said.mode is TLSMode.ISTIO_MUTUAL or upstream.service.origin is Origin.SERVICE_ENTRY
+        return from_settings(view, said, upstream.outbound, identities if of_mesh else (), version), False
     endpoints = snapshot.endpoints.get(upstream.service.key, ())
     if upstream.service.external or snapshot.mesh.enable_auto_mtls is False:
         return None, False
@@ -118,6 +124,12 @@ def _tls(
         everywhere = bool(endpoints) and all(endpoint.mtls for endpoint in endpoints)
         return (mutual_tls(view, upstream.outbound, identities, version), False) if everywhere else (None, False)
     return mutual_tls(view, upstream.outbound, identities, version), True
+
+
+def _may_use_credentials(snapshot: Snapshot, view: ProxyView, service: Service) -> bool:
+    """`credentialName` counts at gateways, and at sidecars only in a rule with a workloadSelector."""
+    rule = destination_policy(snapshot, view, service)
+    return view.type is ProxyType.ROUTER or (rule is not None and rule.rule.spec.workload_selector is not None)
 
 
 def _connect_timeout(snapshot: Snapshot, upstream: Upstream, defaults: Profile) -> float:
@@ -147,6 +159,7 @@ def _forwarding(snapshot: Snapshot, upstream: Upstream, defaults: Profile) -> Cl
         outlier=outlier,
         ignore_health_on_host_removal=defaults.ignore_health_on_host_removal,
         close_connections_on_host_health_failure=defaults.outlier is not None,
+        health_checks=(defaults.gateway_health_check,) if defaults.gateway_health_check else (),
         keepalive=keepalive_of(None, snapshot.mesh),
         services=(ServiceRef(upstream.service.host, upstream.service.name, upstream.service.namespace),),
         subset=upstream.subset,
@@ -169,6 +182,17 @@ def passthrough(defaults: Profile) -> ClusterSpec:
         HttpUpstream(HttpVersion.DOWNSTREAM),
         breakers=BreakerSpec(),
     )
+
+
+_GRPC_BALANCERS = (LbPolicy.ROUND_ROBIN, LbPolicy.RING_HASH)  # gRPC clients refuse an upstream with another one
+
+
+def _balancer(view: ProxyView, discovery: Discovery, lb: LbSpec) -> LbSpec:
+    if discovery is Discovery.ORIGINAL_DST:
+        return _original_dst(lb)
+    if view.type is ProxyType.GRPC and lb.policy not in _GRPC_BALANCERS:
+        return replace(lb, policy=LbPolicy.ROUND_ROBIN)
+    return lb
 
 
 def _original_dst(lb: LbSpec) -> LbSpec:

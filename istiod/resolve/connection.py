@@ -15,6 +15,7 @@ from istiod.resolve.specs.listener import (
     FilterChainSpec,
     HttpConnection,
     TcpProxy,
+    TunnelSpec,
 )
 from istiod.resolve.specs.route import HashPolicy, RouteConfigSpec
 from istiod.snapshot import Snapshot
@@ -22,6 +23,10 @@ from istiod.view.proxy import ProxyView
 
 BLACK_HOLE = "BlackHoleCluster"
 PASSTHROUGH = "PassthroughCluster"
+
+# Ports that a proxy itself listens on at every address: capture, metrics, health. No second listener fits there.
+CAPTURE_PORTS = frozenset({15001, 15006})
+STATIC_PORTS = frozenset({15020, 15021, 15090})
 
 # What `http_inspector` reports of plaintext connections, and what Istio's clients offer inside mutual TLS.
 PLAIN_HTTP = ("http/1.1", "h2c")
@@ -139,6 +144,7 @@ def tcp_proxy(
     idle_timeout: float | None = None,
     attempts: int | None = None,
     hash_policy: HashPolicy | None = None,
+    tunnel: TunnelSpec | None = None,
     stat_prefix: str = "",
 ) -> TcpProxy:
     """Bytes to one upstream by name, or to several by weight."""
@@ -150,6 +156,7 @@ def tcp_proxy(
         max_connect_attempts=attempts,
         access_logs=access_logs(snapshot.mesh),
         hash_policy=hash_policy,
+        tunnel=tunnel,
     )
 
 

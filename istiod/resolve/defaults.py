@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from istiod.resolve.specs.cluster import BreakerSpec, OutlierSpec
+from istiod.resolve.specs.cluster import BreakerSpec, HealthCheckSpec, OutlierSpec
 from istiod.resolve.specs.route import RetrySpec
 
 IDEMPOTENT_METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
@@ -60,6 +60,11 @@ GATEWAY_OUTLIER = OutlierSpec(
     max_ejection_time=30.0,
     max_ejection_percent=100,
 )
+SIDECAR_HEALTH_PORT = 15021
+# Behind an east-west gateway nothing else notices a pod that is frozen or cut off: the gateway sees bytes, not answers.
+SIDECAR_CHECK = HealthCheckSpec(
+    "/healthz/ready", interval=1.0, no_traffic_interval=30.0, timeout=1.0, unhealthy_threshold=2, healthy_threshold=1
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class Profile:
     update_merge_window: float | None
     ignore_health_on_host_removal: bool
     tcp_connect_attempts: int | None
+    gateway_health_check: HealthCheckSpec | None
 
 
 RESILIENT = Profile(
@@ -94,6 +100,7 @@ RESILIENT = Profile(
     update_merge_window=0.0,
     ignore_health_on_host_removal=True,
     tcp_connect_attempts=3,
+    gateway_health_check=SIDECAR_CHECK,
 )
 ISTIO = Profile(
     name="istio",
@@ -107,6 +114,7 @@ ISTIO = Profile(
     update_merge_window=None,
     ignore_health_on_host_removal=False,
     tcp_connect_attempts=None,
+    gateway_health_check=None,
 )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from federation.model.names import NamespacedName
+from federation.model.names import NamespacedName, resolve_short_host
 from istiod.api.fields import StringMatch
-from istiod.api.virtualservice import HTTPMatchRequest, HTTPRoute
+from istiod.api.virtualservice import Destination, HTTPMatchRequest, HTTPRoute
 
 # What a delegate route takes from its root when it says nothing itself.
 _INHERITED = (
@@ -28,15 +28,22 @@ _INHERITED = (
 
 
 def expand(
-    routes: Sequence[HTTPRoute], namespace: str, find: Callable[[NamespacedName], Sequence[HTTPRoute] | None]
+    routes: Sequence[HTTPRoute],
+    namespace: str,
+    domain: str,
+    find: Callable[[NamespacedName], Sequence[HTTPRoute] | None],
 ) -> Iterator[HTTPRoute]:
-    """The routes with delegates filled in; a delegate that is not found leaves out its root route."""
+    """The routes with delegates filled in; a delegate that is not found leaves out its root route. A delegate's short
+    hosts are of its own namespace.
+    """
     for root in routes:
         if root.delegate is None:
             yield root
             continue
-        for child in find(NamespacedName(root.delegate.namespace or namespace, root.delegate.name or "")) or ():
-            merged = _merged(root, child) if child.delegate is None else None
+        key = NamespacedName(root.delegate.namespace or namespace, root.delegate.name or "")
+        for child in find(key) or ():
+            own = _with_full_hosts(child, key.namespace, domain) if key.namespace != namespace else child
+            merged = _merged(root, own) if child.delegate is None else None
             if merged is not None:
                 yield merged
 
@@ -48,6 +55,19 @@ def _merged(root: HTTPRoute, child: HTTPRoute) -> HTTPRoute | None:
     inherited = {name: getattr(root, name) for name in _INHERITED if hasattr(child, name) and not getattr(child, name)}
     name = "-".join(part for part in (root.name, child.name) if part)
     return child.model_copy(update={**inherited, "match": matches, "name": name})
+
+
+def _with_full_hosts(route: HTTPRoute, namespace: str, domain: str) -> HTTPRoute:
+    def full(destination: Destination) -> Destination:
+        return destination.model_copy(update={"host": resolve_short_host(destination.host, namespace, domain)})
+
+    return route.model_copy(
+        update={
+            "route": tuple(item.model_copy(update={"destination": full(item.destination)}) for item in route.route),
+            "mirror": full(route.mirror) if route.mirror is not None else None,
+            "mirrors": tuple(item.model_copy(update={"destination": full(item.destination)}) for item in route.mirrors),
+        }
+    )
 
 
 def _match_products(

@@ -7,7 +7,7 @@ health, then networks and gateways, then localities.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from federation.model.names import ServiceKey
@@ -15,7 +15,7 @@ from federation.model.service import Protocol, Service, ServicePort
 from federation.model.sni import OutboundName
 from federation.model.workload import Endpoint, Health, NetworkGateway
 from istiod.api.destinationrule import TLSMode, TrafficPolicy
-from istiod.resolve.defaults import Profile, profile
+from istiod.resolve.defaults import SIDECAR_HEALTH_PORT, Profile, profile
 from istiod.resolve.locality import LocalityPolicy, place
 from istiod.resolve.networks import Candidate, GatewayIndex, reach
 from istiod.resolve.peerauth import MtlsMode, mtls_mode
@@ -90,6 +90,8 @@ def upstream_endpoints(snapshot: Snapshot, view: ProxyView, upstream: Upstream) 
     if upstream.passthrough:
         candidates = (candidate for candidate in candidates if candidate.mtls)
     reachable = reach(candidates, view.network, gateway_index(snapshot.gateways))
+    if upstream.passthrough and defaults.gateway_health_check is not None:
+        reachable = [replace(p, spec=replace(p.spec, health_check_port=SIDECAR_HEALTH_PORT)) for p in reachable]
     return EndpointsSpec(
         upstream.name, place(reachable, view.locality, view.labels, placement(snapshot, upstream, defaults))
     )

@@ -49,9 +49,9 @@ def gateway_routes(
                 continue
             caller = Caller(view.namespace, view.labels, frozenset({str(server.gateway)}), number)
             context = action_context(snapshot, view, scope, rule.key.namespace, number)
-            for host in dict.fromkeys(server.accepts(rule.key.namespace, host) for host in rule.hosts):
-                if host:
-                    _add(hosts.setdefault(host, []), rule_routes(rule, caller, context, host))
+            accepted = (name for said in rule.hosts for name in server.accepts(rule.key.namespace, said))
+            for host in dict.fromkeys(accepted):
+                _add(hosts.setdefault(host, []), rule_routes(rule, caller, context, host))
     for host in redirected:
         hosts.setdefault(host, [])
     virtual_hosts = [

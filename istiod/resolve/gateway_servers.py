@@ -14,6 +14,7 @@ from federation.model.names import NamespacedName, host_matches, resolve_short_h
 from federation.model.service import Protocol
 from istiod.api.gateway import Gateway, GatewayTLSMode, Server
 from istiod.registry.protocol import protocol_word
+from istiod.resolve.connection import STATIC_PORTS
 from istiod.resolve.objects import Table, valid_objects
 from istiod.view.proxy import ProxyView
 
@@ -49,16 +50,12 @@ class GatewayServer:
         """The hosts without their namespace part."""
         return tuple(host for _, host in self.hosts)
 
-    def accepts(self, namespace: str, host: str, any_namespace: bool = False) -> str:
-        """The host that a VirtualService of `namespace` for `host` gets here, the narrower of both; "" if none."""
-        for allowed, name in self.hosts:
-            if allowed not in ("*", namespace) and not any_namespace:
-                continue
-            if host_matches(name, host):
-                return host
-            if host_matches(host, name):
-                return name
-        return ""
+    def accepts(self, namespace: str, host: str, any_namespace: bool = False) -> tuple[str, ...]:
+        """The hosts that a VirtualService of `namespace` for `host` gets here: of each pair the narrower."""
+        names = [name for allowed, name in self.hosts if allowed in ("*", namespace) or any_namespace]
+        if any(host_matches(name, host) for name in names):
+            return (host,)
+        return tuple(dict.fromkeys(name for name in names if host_matches(host, name)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +81,8 @@ def open_ports(table: Table, view: ProxyView) -> tuple[OpenPort, ...]:
         for server in item.spec.servers:
             converted = _server(item.meta.key, server, view)
             for port in _target_ports(view, converted.number):
-                found.setdefault((port, server.bind or ""), []).append(converted)
+                if port not in STATIC_PORTS:
+                    found.setdefault((port, server.bind or ""), []).append(converted)
     return tuple(OpenPort(port, bind, tuple(_fitting(servers))) for (port, bind), servers in sorted(found.items()))
 
 
@@ -133,6 +131,11 @@ def port_findings(table: Table, view: ProxyView) -> tuple[Finding, ...]:
             continue
         for index, server in enumerate(item.spec.servers):
             converted = _server(item.meta.key, server, view)
+            if not STATIC_PORTS.isdisjoint(_target_ports(view, converted.number)):
+                message, fix = "is a port that every proxy listens on itself, so it is not opened", "use another port"
+                where = f"spec.servers[{index}].port.number"
+                findings.append(Finding(Severity.ERROR, "ReservedPort", str(item), where, message, fix))
+                continue
             first = seen.setdefault((converted.number, server.bind or ""), converted)
             if _family(first) != _family(converted):
                 findings.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from istiod.api.gateway import GatewayTLSMode, ServerTLSSettings
+from istiod.api.gateway import CIPHER_SUITES, GatewayTLSMode, ServerTLSSettings
 from istiod.resolve.connection import SERVER_HTTP, gateway_http
 from istiod.resolve.defaults import profile
 from istiod.resolve.eastwest import passthrough_chain
@@ -22,8 +22,8 @@ from istiod.resolve.sidecar_routes import action_context
 from istiod.resolve.specs.listener import ChainMatch, Direction, FilterChainSpec, ListenerSpec
 from istiod.resolve.specs.match import MatchKind, StringMatch
 from istiod.resolve.specs.route import RouteConfigSpec
-from istiod.resolve.specs.tls import DownstreamTls, SecretRef, SecretSource
-from istiod.resolve.tls import ROOTS, WORKLOAD_CERTIFICATE, secret_source
+from istiod.resolve.specs.tls import DownstreamTls, SecretRef
+from istiod.resolve.tls import ROOTS, WORKLOAD_CERTIFICATE, certificate_files, credential, root_file, secret_source
 from istiod.resolve.virtual_services import Rules
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
@@ -131,8 +131,9 @@ def _byte_chains(
             continue
         names = tuple(
             name
-            for name in chain.match.server_names or ("*",)
-            if name not in taken and server.accepts("", name, any_namespace=True)
+            for said in chain.match.server_names or ("*",)
+            for name in server.accepts("", said, any_namespace=True)
+            if name not in taken
         )
         taken.update(names)
         if names:
@@ -181,7 +182,9 @@ def server_tls(view: ProxyView, server: GatewayServer, http: bool) -> Downstream
         san_matches=tuple(StringMatch(MatchKind.EXACT, name) for name in said.subject_alt_names) if mutual else (),
         minimum=_VERSIONS.get(said.min_protocol_version, "TLSv1_2"),
         maximum=_VERSIONS.get(said.max_protocol_version, ""),
-        cipher_suites=said.cipher_suites,
+        certificate_hashes=said.verify_certificate_hash if mutual else (),
+        key_hashes=said.verify_certificate_spki if mutual else (),
+        cipher_suites=tuple(dict.fromkeys(suite for suite in said.cipher_suites if suite in CIPHER_SUITES)),
     )
 
 
@@ -191,20 +194,20 @@ _VERSIONS = {f"TLSV1_{minor}": f"TLSv1_{minor}" for minor in range(4)}
 def _certificates(view: ProxyView, said: ServerTLSSettings) -> tuple[SecretRef, ...]:
     names = said.credential_names or ((said.credential_name,) if said.credential_name else ())
     if names:
-        return tuple(SecretRef(f"kubernetes://{name}", SecretSource.ADS) for name in names)
+        return tuple(credential(name) for name in names)
     pairs = [(item.server_certificate, item.private_key) for item in said.tls_certificates]
     if said.server_certificate:
         pairs.append((said.server_certificate, said.private_key))
-    return tuple(SecretRef(f"file-cert:{certificate}~{key}", secret_source(view)) for certificate, key in pairs)
+    return tuple(certificate_files(view, certificate, key) for certificate, key in pairs)
 
 
 def _roots(view: ProxyView, said: ServerTLSSettings) -> SecretRef | None:
     if said.ca_cert_credential_name:
-        return SecretRef(f"kubernetes://{said.ca_cert_credential_name}", SecretSource.ADS)
+        return credential(said.ca_cert_credential_name)
     if said.credential_name or said.credential_names:
         name = said.credential_name or said.credential_names[0]
-        return SecretRef(f"kubernetes://{name}-cacert", SecretSource.ADS)
+        return credential(f"{name}-cacert")
     files = said.ca_certificates or next(
         (item.ca_certificates for item in said.tls_certificates if item.ca_certificates), ""
     )
-    return SecretRef(f"file-root:{files}", secret_source(view)) if files else None
+    return root_file(view, files) if files else None

@@ -7,14 +7,17 @@ claim.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation.model.findings import Finding, Severity
 from federation.model.locality import NO_LOCALITY
 from federation.model.names import ServiceKey
 from federation.model.service import Protocol
+from istiod.api.destinationrule import ConnectionPoolSettings
 from istiod.api.sidecar import Sidecar
 from istiod.registry.protocol import protocol_word
+from istiod.resolve.defaults import ISTIO
+from istiod.resolve.policy import NO_TRAFFIC_POLICY, breakers_of, http_of, keepalive_of
 from istiod.resolve.specs.cluster import (
     BreakerSpec,
     ClusterSpec,
@@ -41,7 +44,8 @@ class InboundPort:
     """One captured workload port.
 
     `service_port` is the port that clients call, `operation` the name of its requests in traces. `default_endpoint` is
-    where the application listens when the Sidecar says so: `ip:port` or `unix://path`, "" = the port itself.
+    where the application listens when the Sidecar says so: `ip:port` or `unix://path`, "" = the port itself. `pool`
+    limits the connections to the application.
     """
 
     number: int
@@ -50,6 +54,7 @@ class InboundPort:
     operation: str
     services: tuple[ServiceRef, ...]
     default_endpoint: str = ""
+    pool: ConnectionPoolSettings | None = None
 
 
 def inbound_cluster_name(port: int) -> str:
@@ -62,6 +67,7 @@ def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...
     sidecar = sidecar_of(snapshot, view)
     if sidecar is not None and sidecar.spec.ingress:
         return _ingress_ports(snapshot, view, sidecar.spec)
+    pool = sidecar.spec.inbound_connection_pool if sidecar is not None else None
     ports: dict[int, InboundPort] = {}
     refs: dict[int, list[ServiceRef]] = {}
     for target in view.targets:
@@ -73,8 +79,7 @@ def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...
             operation = f"{target.service.host}:{target.port.number}/*"
             ports[number] = InboundPort(number, target.port.protocol, target.port.number, operation, ())
     return tuple(
-        InboundPort(number, port.protocol, port.service_port, port.operation, tuple(dict.fromkeys(refs[number])))
-        for number, port in sorted(ports.items())
+        replace(port, services=tuple(dict.fromkeys(refs[number])), pool=pool) for number, port in sorted(ports.items())
     )
 
 
@@ -92,6 +97,7 @@ def _ingress_ports(snapshot: Snapshot, view: ProxyView, sidecar: Sidecar) -> tup
             f"{host}/*",
             tuple(dict.fromkeys(_ref(snapshot, target.service) for target in serving)),
             ingress.default_endpoint,
+            ingress.connection_pool or sidecar.inbound_connection_pool,
         )
     return tuple(port for _, port in sorted(ports.items()))
 
@@ -136,10 +142,11 @@ def _cluster(port: InboundPort) -> ClusterSpec:
     return ClusterSpec(
         name=name,
         discovery=Discovery.ORIGINAL_DST,
-        connect_timeout=10.0,
+        connect_timeout=_connect_timeout(port.pool),
         lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
-        http=HttpUpstream(_version(port.protocol)),
-        breakers=BreakerSpec(),
+        http=http_of(port.pool, port.protocol),
+        breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
+        keepalive=keepalive_of(port.pool, None),
         bind_address=INBOUND_SOURCE,
         alt_stat_name=f"{name};",
         services=port.services,
@@ -152,10 +159,11 @@ def _static(name: str, port: InboundPort, endpoint: EndpointSpec) -> ClusterSpec
     return ClusterSpec(
         name=name,
         discovery=Discovery.STATIC,
-        connect_timeout=10.0,
+        connect_timeout=_connect_timeout(port.pool),
         lb=LbSpec(LbPolicy.ROUND_ROBIN),
-        http=HttpUpstream(_version(port.protocol)),
-        breakers=BreakerSpec(),
+        http=http_of(port.pool, port.protocol),
+        breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
+        keepalive=keepalive_of(port.pool, None),
         endpoints=EndpointsSpec(name, (LocalityEndpointsSpec(NO_LOCALITY, 0, None, (endpoint,)),)),
         alt_stat_name=f"{name};",
         services=port.services,
@@ -174,9 +182,5 @@ def _passthrough() -> ClusterSpec:
     )
 
 
-def _version(protocol: Protocol) -> HttpVersion:
-    if protocol.is_http2:
-        return HttpVersion.HTTP2
-    if protocol.is_http:
-        return HttpVersion.HTTP1
-    return HttpVersion.DOWNSTREAM if protocol is Protocol.AUTO else HttpVersion.NONE
+def _connect_timeout(pool: ConnectionPoolSettings | None) -> float:
+    return (pool.tcp.connect_timeout if pool is not None and pool.tcp is not None else None) or 10.0

@@ -14,7 +14,14 @@ from ipaddress import ip_network
 from federation.model.findings import Finding, Severity
 from federation.model.service import Protocol, Service, ServicePort
 from federation.model.sni import OutboundName
-from istiod.resolve.connection import BLACK_HOLE, PASSTHROUGH, guard_chain, outbound_http, plain_http, tcp_proxy
+from istiod.resolve.connection import (
+    CAPTURE_PORTS,
+    STATIC_PORTS,
+    guard_chain,
+    outbound_http,
+    plain_http,
+    tcp_proxy,
+)
 from istiod.resolve.defaults import profile
 from istiod.resolve.outbound_chains import TcpSettings, default_chain, server_names, tcp_chains, tls_chains
 from istiod.resolve.scope import EgressScope, Scope
@@ -24,6 +31,7 @@ from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
 CAPTURE_PORT = 15001
+RESERVED_PORTS = CAPTURE_PORTS | STATIC_PORTS
 
 
 @dataclass(slots=True)
@@ -69,7 +77,6 @@ def outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> Outbound:
 
 
 def _virtual_outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> ListenerSpec:
-    fallback = PASSTHROUGH if scope.allow_any else BLACK_HOLE
     return ListenerSpec(
         name="virtualOutbound",
         address="0.0.0.0" if view.ipv4 else "::",
@@ -77,7 +84,7 @@ def _virtual_outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> List
         direction=Direction.OUTBOUND,
         chains=(
             guard_chain(snapshot, "virtualOutbound-blackhole", CAPTURE_PORT),
-            FilterChainSpec("virtualOutbound-catchall-tcp", MATCH_ALL, tcp_proxy(snapshot, fallback)),
+            FilterChainSpec("virtualOutbound-catchall-tcp", MATCH_ALL, tcp_proxy(snapshot, scope.strangers)),
         ),
         use_original_dst=True,
         additional_addresses=("::",) if view.ipv4 and view.ipv6 else (),
@@ -116,13 +123,17 @@ class _Build:
     def _add_port(
         self, egress: EgressScope, service: Service, port: ServicePort, number: int, protocol: Protocol
     ) -> None:
+        wildcard = self._wildcard(egress)
+        if number in RESERVED_PORTS and (protocol.is_http or wildcard in self._addresses(egress, service)):
+            self.findings.append(_reserved(service, port))
+            return
         if protocol.is_http:
-            self._http(egress, self._wildcard(egress), number, "", port.protocol is Protocol.GRPC_WEB)
+            self._http(egress, wildcard, number, "", port.protocol is Protocol.GRPC_WEB)
             return
         for address in self._addresses(egress, service):
             single = _is_single(address)
-            bind = address if single else self._wildcard(egress)
-            if bind == self._wildcard(egress) and protocol is Protocol.AUTO:
+            bind = address if single else wildcard
+            if bind == wildcard and protocol is Protocol.AUTO:
                 self._http(egress, bind, number, "", False)
             elif protocol is Protocol.AUTO:
                 self._http(egress, bind, number, service.host, False)
@@ -144,6 +155,8 @@ class _Build:
     def _draft(self, egress: EgressScope, address: str, number: int) -> _Draft | None:
         key = (address, number)
         if key in self.locked and not egress.port:
+            return None
+        if number in RESERVED_PORTS and address == self._wildcard(egress):
             return None
         return self.drafts.setdefault(key, _Draft(address, number, captured=egress.captured))
 
@@ -216,7 +229,11 @@ class _Build:
     def finish(self, draft: _Draft) -> ListenerSpec:
         """The listener: HTTP where it is recognised, then bytes, then whatever the mesh does with strangers."""
         chains = list(draft.chains.values())
+        rest = None if MATCH_ALL in draft.chains else self._strangers()
         if draft.route:
+            if MATCH_ALL in draft.chains:  # Envoy does not look back from "raw_buffer" to a chain of any transport
+                rest = draft.chains[MATCH_ALL]
+                chains.remove(rest)
             match = ChainMatch(transport_protocol="raw_buffer", application_protocols=plain_http(self.view))
             handler = outbound_http(self.snapshot, self.view, draft.address, draft.port, draft.route, draft.grpc_web)
             chains.insert(0, FilterChainSpec("", match, handler))
@@ -227,7 +244,7 @@ class _Build:
             port=draft.port,
             direction=Direction.OUTBOUND,
             chains=tuple(chains),
-            default_chain=None if complete else self._strangers(),
+            default_chain=rest,
             bind_to_port=not draft.captured,
             tls_inspector=any(chain.match.transport_protocol for chain in chains),
             http_inspector=bool(draft.route),
@@ -238,8 +255,7 @@ class _Build:
         )
 
     def _strangers(self) -> FilterChainSpec:
-        fallback = PASSTHROUGH if self.scope.allow_any else BLACK_HOLE
-        return FilterChainSpec("PassthroughFilterChain", MATCH_ALL, tcp_proxy(self.snapshot, fallback))
+        return FilterChainSpec("PassthroughFilterChain", MATCH_ALL, tcp_proxy(self.snapshot, self.scope.strangers))
 
 
 def _target(service: Service, port: ServicePort) -> OutboundName:
@@ -267,6 +283,17 @@ def _usable(address: str, view: ProxyView) -> bool:
 def _is_single(address: str) -> bool:
     network = ip_network(address, strict=False)
     return network.num_addresses == 1
+
+
+def _reserved(service: Service, port: ServicePort) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        "ReservedPort",
+        f"Service {service.key}",
+        f"spec.ports[{port.name}]",
+        f"every proxy listens on port {port.number} itself, so calls of it are not routed",
+        "use another port",
+    )
 
 
 def _conflict(service: Service, port: ServicePort, owner: Service, listener: str) -> Finding:

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from federation.model.sni import OutboundName
+from istiod.api.destinationrule import Tunnel
 from istiod.api.virtualservice import L4MatchAttributes, RouteDestination, TLSMatchAttributes
 from istiod.resolve.connection import tcp_proxy
+from istiod.resolve.hashing import hash_policies
 from istiod.resolve.routes_action import ActionContext
 from istiod.resolve.routes_match import Caller, qualified_gateways
-from istiod.resolve.specs.listener import ChainMatch, FilterChainSpec
+from istiod.resolve.specs.listener import ChainMatch, FilterChainSpec, TcpProxy, TunnelSpec
 from istiod.resolve.virtual_services import Rules
 from istiod.snapshot import Snapshot
 
@@ -31,10 +33,7 @@ def default_chain(
     settings: TcpSettings, target: OutboundName, match: ChainMatch, context: ActionContext
 ) -> FilterChainSpec:
     """Bytes to the service itself."""
-    hashing = [policy for policy in context.hash_policies(target) if policy.source_ip]
-    name = target.format_cluster()
-    proxy = tcp_proxy(settings.snapshot, name, attempts=settings.attempts, hash_policy=hashing[0] if hashing else None)
-    return FilterChainSpec("", match, proxy)
+    return FilterChainSpec("", match, _proxy(settings, [(target, 1)], context))
 
 
 def tls_chains(
@@ -84,15 +83,28 @@ def _forward(
     settings: TcpSettings, match: ChainMatch, destinations: Sequence[RouteDestination], context: ActionContext
 ) -> FilterChainSpec:
     chosen = [d for d in destinations if d.weight] or list(destinations[:1])
-    targets = [context.target(destination.destination) for destination in chosen]
-    clusters = tuple(
-        (target.format_cluster(), destination.weight or 1) for target, destination in zip(targets, chosen, strict=True)
+    targets = [(context.target(destination.destination), destination.weight or 1) for destination in chosen]
+    return FilterChainSpec("", match, _proxy(settings, targets, context))
+
+
+def _proxy(settings: TcpSettings, targets: Sequence[tuple[OutboundName, int]], context: ActionContext) -> TcpProxy:
+    """Bytes to destinations by weight. What Envoy keeps per proxy is the first destination's that says it."""
+    policies = [context.policy(target) for target, _ in targets]
+    pools = [policy.connection_pool.tcp for policy in policies if policy.connection_pool is not None]
+    hashing = (found for policy in policies for found in hash_policies(policy) if found.source_ip)
+    return tcp_proxy(
+        settings.snapshot,
+        tuple((target.format_cluster(), weight) for target, weight in targets),
+        idle_timeout=next((pool.idle_timeout for pool in pools if pool and pool.idle_timeout is not None), None),
+        attempts=settings.attempts,
+        hash_policy=next(hashing, None),
+        tunnel=next((_tunnel(policy.tunnel) for policy in policies if policy.tunnel is not None), None),
     )
-    hashing = [policy for target in targets for policy in context.hash_policies(target) if policy.source_ip]
-    proxy = tcp_proxy(
-        settings.snapshot, clusters, attempts=settings.attempts, hash_policy=hashing[0] if hashing else None
-    )
-    return FilterChainSpec("", match, proxy)
+
+
+def _tunnel(said: Tunnel) -> TunnelSpec:
+    host = f"[{said.target_host}]" if ":" in said.target_host else said.target_host
+    return TunnelSpec(f"{host}:{said.target_port}", post=said.protocol == "POST")
 
 
 def _tls_holds(match: TLSMatchAttributes, caller: Caller, vs_namespace: str) -> bool:

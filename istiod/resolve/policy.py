@@ -54,12 +54,12 @@ def effective_policy(top: TrafficPolicy | None, subset: TrafficPolicy | None, po
 
 
 def outlier_of(policy: TrafficPolicy, profile: Profile) -> OutlierSpec | None:
-    """Passive health checking: what the user said, else the profile's."""
+    """Passive health checking: what the user said (`consecutiveErrors` has no effect), else the profile's."""
     said = policy.outlier_detection
     if said is None:
         return profile.outlier
     return OutlierSpec(
-        consecutive_5xx=_first(said.consecutive_5xx_errors, said.consecutive_errors),
+        consecutive_5xx=said.consecutive_5xx_errors,
         consecutive_gateway_failure=said.consecutive_gateway_errors,
         consecutive_local_origin_failure=said.consecutive_local_origin_failures,
         split_external_local_origin_errors=bool(said.split_external_local_origin_errors),
@@ -181,14 +181,21 @@ def breakers_of(pool: ConnectionPoolSettings | None, policy: TrafficPolicy, prof
     )
 
 
-def http_of(pool: ConnectionPoolSettings | None, protocol: Protocol, upgrade: bool) -> HttpUpstream:
-    """HTTP options of the pool; `upgrade` speaks HTTP/2 to an HTTP/1 port inside the mesh (`h2UpgradePolicy`)."""
+def upgrades_http(pool: ConnectionPoolSettings | None, default: bool) -> bool:
+    """Whether HTTP/2 is spoken to an HTTP/1 port inside the mesh (`h2UpgradePolicy`)."""
     http = pool.http if pool else None
-    if http is not None and http.h2_upgrade_policy is not H2Upgrade.DEFAULT:
-        upgrade = http.h2_upgrade_policy is H2Upgrade.UPGRADE
+    if http is None or http.h2_upgrade_policy is H2Upgrade.DEFAULT:
+        return default
+    return http.h2_upgrade_policy is H2Upgrade.UPGRADE
+
+
+def http_of(pool: ConnectionPoolSettings | None, protocol: Protocol, upgrade: bool = False) -> HttpUpstream:
+    """HTTP options of the pool; `upgrade` speaks HTTP/2 to an HTTP/1 port."""
+    http = pool.http if pool else None
     version = _version(protocol, upgrade)
+    duration = pool.tcp.max_connection_duration if pool and pool.tcp else None
     if http is None:
-        return HttpUpstream(version)
+        return HttpUpstream(version, max_connection_duration=duration)
     if http.use_client_protocol and protocol.is_http:
         version = HttpVersion.DOWNSTREAM
     return HttpUpstream(
@@ -196,7 +203,7 @@ def http_of(pool: ConnectionPoolSettings | None, protocol: Protocol, upgrade: bo
         max_requests_per_connection=http.max_requests_per_connection or None,
         max_concurrent_streams=http.max_concurrent_streams or None,
         idle_timeout=http.idle_timeout,
-        max_connection_duration=pool.tcp.max_connection_duration if pool and pool.tcp else None,
+        max_connection_duration=duration,
     )
 
 
@@ -208,9 +215,10 @@ def _version(protocol: Protocol, upgrade: bool) -> HttpVersion:
     return HttpVersion.DOWNSTREAM if protocol is Protocol.AUTO else HttpVersion.NONE
 
 
-def keepalive_of(pool: ConnectionPoolSettings | None, mesh: MeshConfig) -> TcpKeepalive | None:
-    """TCP keep-alive of upstream connections: the rule's, else the mesh's."""
-    said = pool.tcp.tcp_keepalive if pool and pool.tcp and pool.tcp.tcp_keepalive else mesh.tcp_keepalive
+def keepalive_of(pool: ConnectionPoolSettings | None, mesh: MeshConfig | None) -> TcpKeepalive | None:
+    """TCP keep-alive of upstream connections: the pool's, else the mesh's where that counts."""
+    said = pool.tcp.tcp_keepalive if pool and pool.tcp else None
+    said = said or (mesh.tcp_keepalive if mesh is not None else None)
     if said is None:
         return None
     return TcpKeepalive(said.probes or None, _seconds(said.time), _seconds(said.interval))
@@ -218,7 +226,3 @@ def keepalive_of(pool: ConnectionPoolSettings | None, mesh: MeshConfig) -> TcpKe
 
 def _seconds(value: float | None) -> int | None:
     return int(value) if value else None
-
-
-def _first(*values: int | None) -> int | None:
-    return next((value for value in values if value is not None), None)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from federation.model.service import Service, ServicePort
 from federation.model.sni import OutboundName
 from istiod.api.virtualservice import HTTPMatchRequest, HTTPRoute
-from istiod.resolve.connection import PASSTHROUGH
+from istiod.resolve.connection import BLACK_HOLE
 from istiod.resolve.routes_action import (
     ActionContext,
     cors_spec,
@@ -123,10 +123,10 @@ def default_routes(service: Service, port: ServicePort, context: ActionContext) 
     return with_retries(route, None, context)
 
 
-def fallback_host(allow_any: bool) -> VirtualHostSpec:
+def fallback_host(strangers: str) -> VirtualHostSpec:
     """What happens to hosts nobody declared: passed to where the caller wanted to go, or refused with 502."""
-    if not allow_any:
+    if strangers == BLACK_HOLE:
         route = RouteSpec("block_all", CATCH_ALL, DirectResponse(502))
         return VirtualHostSpec("block_all", ("*",), (route,))
-    action = RouteAction((WeightedCluster(PASSTHROUGH, 100),), timeout=0.0, max_grpc_timeout=0.0)
+    action = RouteAction((WeightedCluster(strangers, 100),), timeout=0.0, max_grpc_timeout=0.0)
     return VirtualHostSpec("allow_any", ("*",), (RouteSpec("allow_any", CATCH_ALL, action),))

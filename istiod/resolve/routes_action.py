@@ -7,15 +7,16 @@ explicit `retries` means what Istio says it means.
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from federation.model.names import resolve_short_host
 from federation.model.sni import OutboundName
+from istiod.api.destinationrule import TrafficPolicy
+from istiod.api.headers import AUTHORITY, Headers
 from istiod.api.virtualservice import (
     CorsPolicy,
     Destination,
-    Headers,
     HTTPFaultInjection,
     HTTPRedirect,
     HTTPRetry,
@@ -23,6 +24,7 @@ from istiod.api.virtualservice import (
     HTTPRouteDestination,
 )
 from istiod.resolve.defaults import IDEMPOTENT_METHODS, ISTIO_RETRY, Profile
+from istiod.resolve.hashing import hash_policies
 from istiod.resolve.routes_match import string_match
 from istiod.resolve.specs.match import HeaderMatch, MatchKind, StringMatch
 from istiod.resolve.specs.route import (
@@ -40,7 +42,6 @@ from istiod.resolve.specs.route import (
     WeightedCluster,
 )
 
-AUTHORITY = frozenset({"host", ":authority"})
 IDEMPOTENT = HeaderMatch(":method", StringMatch(MatchKind.REGEX, "|".join(IDEMPOTENT_METHODS)))
 
 # google.rpc.Code names as they may stand in `fault.abort.grpcStatus`.
@@ -70,16 +71,20 @@ class ActionContext:
     """What an action needs from outside its route.
 
     `namespace` and `domain` complete short hosts. `only_port` gives the port of a service that has just one, else 0.
-    `hash_policies` are those of a destination's rule. `retry_idempotent`/`retry_other` hold where a route is silent.
+    `policy` is what is in force for a destination. `retry_idempotent`/`retry_other` hold where a route is silent.
     """
 
     namespace: str
     domain: str
     listener_port: int
     only_port: Callable[[str], int]
-    hash_policies: Callable[[OutboundName], tuple[HashPolicy, ...]]
+    policy: Callable[[OutboundName], TrafficPolicy]
     retry_idempotent: RetrySpec
     retry_other: RetrySpec
+
+    def hash_policies(self, target: OutboundName) -> tuple[HashPolicy, ...]:
+        """What consistent hashing looks at for a destination; empty without it."""
+        return hash_policies(self.policy(target))
 
     def target(self, destination: Destination) -> OutboundName:
         """The upstream that a destination means; without a port it is the service's only one, else the listener's."""
@@ -220,18 +225,21 @@ def _route_headers(headers: Headers | None) -> tuple[HeaderOperations, HeaderOpe
     if headers is None:
         return NO_HEADERS, NO_HEADERS, ""
     request, response = headers.request, headers.response
-    said = dict((request.set or {}) if request is not None else {})
-    host = next((value for name, value in said.items() if name.lower() in AUTHORITY), "")
-    changes = NO_HEADERS
+    changes, host = NO_HEADERS, ""
     if request is not None:
-        kept = {name: value for name, value in said.items() if name.lower() not in AUTHORITY}
-        changes = HeaderOperations(tuple(kept.items()), tuple((request.add or {}).items()), tuple(request.remove or ()))
+        said = (*request.set.items(), *request.add.items())
+        host = next((value for name, value in said if name.lower() in AUTHORITY), "")
+        changes = HeaderOperations(_headers_of(request.set), _headers_of(request.add), tuple(request.remove))
     answer = NO_HEADERS
     if response is not None:
         answer = HeaderOperations(
             tuple((response.set or {}).items()), tuple((response.add or {}).items()), tuple(response.remove or ())
         )
     return changes, answer, host
+
+
+def _headers_of(pairs: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in pairs.items() if name.lower() not in AUTHORITY)
 
 
 def route_headers(http: HTTPRoute) -> tuple[HeaderOperations, HeaderOperations]:

@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from federation.model.locality import NO_LOCALITY
 from federation.model.names import ServiceKey, host_matches, resolve_short_host
 from federation.model.service import Protocol, Service, ServicePort
-from istiod.api.sidecar import CaptureMode, IstioEgressListener, OutboundMode
+from federation.model.sni import OutboundName
+from istiod.api.meta import Object
+from istiod.api.sidecar import CaptureMode, IstioEgressListener, OutboundMode, Sidecar
 from istiod.memo import memo
 from istiod.registry.protocol import protocol_word
+from istiod.resolve.connection import BLACK_HOLE, PASSTHROUGH
 from istiod.resolve.objects import table_of
 from istiod.resolve.routes_match import MESH
 from istiod.resolve.virtual_services import RuleIndex, Rules, delegate_routes, rules_from
@@ -55,7 +58,7 @@ class EgressScope:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """All that a class of proxies may call. `allow_any` says what happens to everything else.
+    """All that a class of proxies may call. `strangers` is the upstream that everything else goes to.
 
     `gateway_rules` are those that a router may bind, of whatever Gateway.
     """
@@ -64,7 +67,7 @@ class Scope:
     services: tuple[Service, ...]
     by_key: Mapping[ServiceKey, Service]
     by_host: Mapping[str, Service]
-    allow_any: bool
+    strangers: str
     gateway_rules: tuple[Rules, ...] = ()
 
     def only_port(self, host: str) -> int:
@@ -104,9 +107,6 @@ def cluster_domain(view: ProxyView) -> str:
 
 def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
     sidecar = sidecar_of(snapshot, view)
-    mode = snapshot.mesh.outbound_traffic_policy.mode
-    if sidecar is not None and sidecar.spec.outbound_traffic_policy is not None:
-        mode = sidecar.spec.outbound_traffic_policy.mode
     said: tuple[IstioEgressListener | None, ...] = (sidecar.spec.egress if sidecar is not None else ()) or (None,)
     listeners = tuple(_egress(snapshot, view, item) for item in said)
     everything = {service.host: service for service in egress_services(snapshot, view, None)}
@@ -122,9 +122,22 @@ def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
         tuple(by_host.values()),
         {service.key: service for service in by_host.values()},
         by_host,
-        mode is OutboundMode.ALLOW_ANY,
+        _strangers(snapshot, view, sidecar),
         _rules(snapshot, view, None) if view.type is ProxyType.ROUTER else (),
     )
+
+
+def _strangers(snapshot: Snapshot, view: ProxyView, sidecar: Object[Sidecar] | None) -> str:
+    """Where calls of nothing known go: nowhere, where the caller wanted to, or to the Sidecar's `egressProxy`."""
+    said = sidecar.spec.outbound_traffic_policy if sidecar is not None else None
+    mode = said.mode if said is not None else snapshot.mesh.outbound_traffic_policy.mode
+    if mode is not OutboundMode.ALLOW_ANY:
+        return BLACK_HOLE
+    if sidecar is None or said is None or said.egress_proxy is None:
+        return PASSTHROUGH
+    proxy = said.egress_proxy
+    host = resolve_short_host(proxy.host, sidecar.meta.namespace, cluster_domain(view))
+    return OutboundName(proxy.port.number if proxy.port else 0, proxy.subset, host).format_cluster()
 
 
 def _rules(snapshot: Snapshot, view: ProxyView, listener: IstioEgressListener | None) -> tuple[Rules, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from federation.model.service import Protocol, Service, ServicePort
 from istiod.resolve.defaults import profile
 from istiod.resolve.domains import host_domains, service_domains, without_duplicates
-from istiod.resolve.hashing import hash_policies
+from istiod.resolve.hashing import target_policy
 from istiod.resolve.routes import HTTP_PORT, default_routes, fallback_host, flatten, rule_routes
 from istiod.resolve.routes_action import ActionContext, default_retries
 from istiod.resolve.routes_match import MESH, Caller
@@ -36,7 +36,7 @@ def action_context(snapshot: Snapshot, view: ProxyView, scope: Scope, namespace:
         domain=cluster_domain(view),
         listener_port=port,
         only_port=scope.only_port,
-        hash_policies=lambda target: hash_policies(snapshot, view, scope.by_host.get(target.host), target),
+        policy=lambda target: target_policy(snapshot, view, scope.by_host.get(target.host), target),
         retry_idempotent=idempotent,
         retry_other=other,
     )
@@ -58,7 +58,7 @@ def sidecar_routes(
     virtual_hosts = [VirtualHostSpec(owner, domains, routes) for (owner, routes), domains in hosts]
     virtual_hosts.sort(key=lambda virtual_host: virtual_host.name)
     if not any("*" in virtual_host.domains for virtual_host in virtual_hosts):
-        virtual_hosts.append(fallback_host(scope.allow_any))
+        virtual_hosts.append(fallback_host(scope.strangers))
     return RouteConfigSpec(name, tuple(virtual_hosts))
 
 

@@ -16,6 +16,7 @@ from istiod.view.proxy import ProxyView
 
 WORKLOAD_CERTIFICATE = "default"
 ROOTS = "ROOTCA"
+SYSTEM_ROOTS = "system"
 
 # Offered by the client so that the server's chains tell mesh traffic from an application's own TLS. The real protocol
 # follows where there is one: stock Envoy negotiates it, and Istio's names never go on the wire as a server's answer.
@@ -57,25 +58,26 @@ def mutual_tls(view: ProxyView, name: OutboundName, identities: Iterable[str], v
 def from_settings(
     view: ProxyView, settings: ClientTLSSettings, name: OutboundName, identities: Iterable[str], version: HttpVersion
 ) -> UpstreamTls | None:
-    """What a DestinationRule's `tls` asks for; None for DISABLE."""
+    """What a DestinationRule's `tls` asks for; None for DISABLE. `identities` are those the server may show where the
+    rule names none.
+    """
+    sans = settings.subject_alt_names or tuple(identities)
     match settings.mode:
         case TLSMode.DISABLE:
             return None
         case TLSMode.ISTIO_MUTUAL:
-            mutual = mutual_tls(view, name, settings.subject_alt_names or identities, version)
+            mutual = mutual_tls(view, name, sans, version)
             return mutual if not settings.sni else _with_sni(mutual, settings.sni)
-    certificate = None
-    if settings.mode is TLSMode.MUTUAL:
-        certificate = _credential(settings)
+    verified = not settings.insecure_skip_verify
     return UpstreamTls(
-        certificate=certificate,
-        roots=None if settings.insecure_skip_verify else _roots(settings),
+        certificate=_certificate(view, settings) if settings.mode is TLSMode.MUTUAL else None,
+        roots=_roots(view, settings) if verified else None,
         sni=settings.sni,
-        san_matches=tuple(StringMatch(MatchKind.EXACT, san) for san in settings.subject_alt_names),
+        san_matches=tuple(StringMatch(MatchKind.EXACT, san) for san in sans),
         san_type="ANY",
         alpn=("h2",) if version is HttpVersion.HTTP2 else ("http/1.1",) if version is HttpVersion.HTTP1 else (),
         auto_sni=not settings.sni,
-        auto_san_validation=not settings.sni and not settings.subject_alt_names and not settings.insecure_skip_verify,
+        auto_san_validation=verified and not settings.sni and not sans,
     )
 
 
@@ -83,17 +85,30 @@ def _with_sni(tls: UpstreamTls, sni: str) -> UpstreamTls:
     return UpstreamTls(tls.certificate, tls.roots, sni, tls.san_matches, tls.san_type, tls.alpn)
 
 
-def _credential(settings: ClientTLSSettings) -> SecretRef | None:
+def credential(name: str) -> SecretRef:
+    """A Kubernetes Secret, which istiod serves."""
+    return SecretRef(f"kubernetes://{name}", SecretSource.ADS, optional=True)
+
+
+def certificate_files(view: ProxyView, certificate: str, key: str) -> SecretRef:
+    """A certificate and its key by the paths that the proxy's agent reads."""
+    return SecretRef(f"file-cert:{certificate}~{key}", secret_source(view), optional=True)
+
+
+def root_file(view: ProxyView, path: str) -> SecretRef:
+    """CA certificates by path; `system` means those of the operating system."""
+    return SecretRef(f"file-root:{path}", secret_source(view), optional=True)
+
+
+def _certificate(view: ProxyView, settings: ClientTLSSettings) -> SecretRef | None:
     if settings.credential_name:
-        return SecretRef(f"kubernetes://{settings.credential_name}", SecretSource.ADS)
+        return credential(settings.credential_name)
     if settings.client_certificate and settings.private_key:
-        return SecretRef(f"file-cert:{settings.client_certificate}~{settings.private_key}", SecretSource.SDS_GRPC)
+        return certificate_files(view, settings.client_certificate, settings.private_key)
     return None
 
 
-def _roots(settings: ClientTLSSettings) -> SecretRef | None:
+def _roots(view: ProxyView, settings: ClientTLSSettings) -> SecretRef:
     if settings.credential_name:
-        return SecretRef(f"kubernetes://{settings.credential_name}-cacert", SecretSource.ADS)
-    if settings.ca_certificates:
-        return SecretRef(f"file-root:{settings.ca_certificates}", SecretSource.SDS_GRPC)
-    return None
+        return credential(f"{settings.credential_name}-cacert")
+    return root_file(view, settings.ca_certificates or SYSTEM_ROOTS)

@@ -22,24 +22,14 @@ NOT_BUILT: dict[str, tuple[str, ...]] = {
         "http[].fault.abort.http2_error",
         "tcp[].match[].source_subnet",
     ),
-    "DestinationRule": (
-        "traffic_policy.tunnel",
-        "subsets[].traffic_policy.tunnel",
-        "traffic_policy.connection_pool.tcp.idle_timeout",
-        "traffic_policy.tls.ca_crl",
-    ),
+    "DestinationRule": ("traffic_policy.tls.ca_crl",),
     "Gateway": (
         "servers[].default_endpoint",
         "servers[].tls.ca_crl",
-        "servers[].tls.verify_certificate_spki",
-        "servers[].tls.verify_certificate_hash",
     ),
     "Sidecar": (
         "ingress[].tls",
         "ingress[].bind",
-        "ingress[].connection_pool",
-        "inbound_connection_pool",
-        "outbound_traffic_policy.egress_proxy",
     ),
 }
 

@@ -61,7 +61,7 @@ def rules_from(
             key=item.meta.key,
             hosts=tuple(resolve_short_host(host, namespace, domain) for host in spec.hosts),
             gateways=qualified_gateways(spec.gateways or (MESH,), namespace),
-            http=tuple(expand(spec.http, namespace, delegates)),
+            http=tuple(expand(spec.http, namespace, domain, delegates)),
             spec=spec,
             config=config_path("VirtualService", item.meta.key),
         )

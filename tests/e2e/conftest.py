@@ -1,4 +1,5 @@
-"""Labs for tests of the whole: one that the fault tests share, whole again after each of them, and ones for a test alone.
+"""Labs for tests of the whole: one that the fault tests share, whole again after each of them, and ones for a test
+alone.
 
 Nothing in a lab may ever be refused by an Envoy; that is looked for when a lab ends, whatever the tests were about.
 """

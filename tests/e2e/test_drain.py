@@ -22,7 +22,9 @@ def terminate(mesh: Any, key: str) -> None:
 
 
 async def drain_pod(mesh: Any, pod: str) -> None:
-    """What Kubernetes and a sidecar do with a pod that is deleted: out of the endpoints, then listeners, then the end."""
+    """What Kubernetes and a sidecar do with a pod that is deleted: out of the endpoints, then listeners, then the
+    end.
+    """
     node = mesh.lab.plan().node(pod)
     path = mesh.lab.files.config_dir(node.cluster) / "services.yaml"
     documents = list(yaml.safe_load_all(path.read_text()))

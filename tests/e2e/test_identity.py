@@ -71,7 +71,9 @@ def _client_of(ca: Path, identity: str, directory: Path) -> ssl.SSLContext:
 
 
 def _get(place: str, host: str, port: int, context: ssl.SSLContext) -> bytes:
-    """One request from the network itself, where nothing is captured; what came back, or nothing when it was refused."""
+    """One request from the network itself, where nothing is captured; what came back, or nothing when it was
+    refused.
+    """
     plug = netns.inside(place, lambda: socket.socket())
     plug.settimeout(5.0)
     try:

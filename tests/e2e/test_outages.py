@@ -1,4 +1,6 @@
-"""The store, the control planes, or both are away: requests go on, status says since when, and everything comes back."""
+"""The store, the control planes, or both are away: requests go on, status says since when, and everything comes
+back.
+"""
 
 from __future__ import annotations
 

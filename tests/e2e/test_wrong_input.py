@@ -1,4 +1,6 @@
-"""Everything that can be wrong in files is put into a running cluster: each is named in status, and the rest works on."""
+"""Everything that can be wrong in files is put into a running cluster: each is named in status, and the rest works
+on.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from istiod.snapshot import Snapshot, SnapshotBuilder
 from istiod.store import Store
 
 LAYOUT = Layout("test")
+GATEWAYS = {"east": "192.0.2.1", "west": "192.0.2.2"}
 EXPORT = """
 ---
 apiVersion: multicluster.x-k8s.io/v1alpha1
@@ -80,7 +81,7 @@ class Cluster:
     def records(self) -> dict[str, bytes]:
         """What its prefix of the store holds."""
         registration = pb.Cluster(schema=1, name=self.name, network=self.network, state="member")
-        gateway = GatewayRecord(NetworkGateway(self.network, self.name, f"gw.{self.name}.test", 15443), "1")
+        gateway = GatewayRecord(NetworkGateway(self.network, self.name, GATEWAYS[self.name], 15443), "1")
         return {
             LAYOUT.format(ClusterKey(self.name)): registration.SerializeToString(),
             LAYOUT.format(GatewayKey(self.name, "1")): encode_gateway(gateway),
@@ -137,7 +138,7 @@ def test_internal_entry_stands_behind_its_cluster_s_network() -> None:
     identity = "spiffe://cluster.local/ns/shop/sa/pay"
     assert found == {("", "net-east", 8080, 2, identity), ("", "other", 8080, 1, identity)}
     assert all(e.mtls for e in west.endpoints[key])
-    assert [(g.network, g.address) for g in west.gateways] == [("net-east", "gw.east.test")]
+    assert [(g.network, g.address) for g in west.gateways] == [("net-east", GATEWAYS["east"])]
     assert west.services[key].vips[0].startswith("240.240.")
 
 

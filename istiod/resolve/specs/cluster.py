@@ -87,10 +87,13 @@ class OutlierSpec:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheckSpec:
-    """Active HTTP checks against each host (its `health_check_port`). Times in seconds."""
+    """Active HTTP checks against each host (its `health_check_port`). Times in seconds; `no_traffic_interval` is for
+    upstreams that nobody has called yet.
+    """
 
     path: str
     interval: float
+    no_traffic_interval: float
     timeout: float
     unhealthy_threshold: int
     healthy_threshold: int

@@ -71,6 +71,14 @@ class HttpConnection:
 
 
 @dataclass(frozen=True, slots=True)
+class TunnelSpec:
+    """Bytes inside an HTTP request to the upstream: CONNECT, or `post`, of `target` (`host:port`)."""
+
+    target: str
+    post: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TcpProxy:
     """Bytes to upstreams, as (name, weight) pairs. `idle_timeout` None = Envoy's default, 0 = none."""
 
@@ -80,6 +88,7 @@ class TcpProxy:
     max_connect_attempts: int | None = None
     access_logs: tuple[AccessLogSpec, ...] = ()
     hash_policy: HashPolicy | None = None
+    tunnel: TunnelSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,14 @@ class SecretSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SecretRef:
-    """An SDS secret by name (`default`, `ROOTCA`, `file-cert:…`, `kubernetes://…`)."""
+    """An SDS secret by name (`default`, `ROOTCA`, `file-cert:…`, `kubernetes://…`).
+
+    `optional` ones may never come: Envoy must not hold back all other upstreams for them, and so waits only a moment.
+    """
 
     name: str
     source: SecretSource
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,10 @@ class UpstreamTls:
 
 @dataclass(frozen=True, slots=True)
 class DownstreamTls:
-    """The server side. `roots` set verifies client certificates; `require_client_certificate` insists on one."""
+    """The server side. `roots` set verifies client certificates; `require_client_certificate` insists on one.
+
+    `certificate_hashes` (SHA-256, hexadecimal) and `key_hashes` (SHA-256 of the public key, base64) allow only those.
+    """
 
     certificates: tuple[SecretRef, ...]
     roots: SecretRef | None
@@ -57,3 +64,5 @@ class DownstreamTls:
     maximum: str = ""  # "" = Envoy's own
     cipher_suites: tuple[str, ...] = ()
     ecdh_curves: tuple[str, ...] = ()
+    certificate_hashes: tuple[str, ...] = ()
+    key_hashes: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ class Mesh:
 
     def service(self, name: str, *ports: int, protocol: str = "HTTP") -> None:
         """A service `<name>.test` with endpoints at these ports."""
-        endpoints = [{"address": "127.0.0.1", "ports": {"main": port}, "locality": "here"} for port in ports]
+        endpoints = [{"address": "127.0.0.1", "ports": {"main": port}} for port in ports]
         self.write(
             f"{name}.yaml",
             f"""

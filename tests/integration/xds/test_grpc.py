@@ -88,7 +88,6 @@ async def client(xds_address: str, target: str) -> AsyncIterator[Ask]:
 async def test_calls_follow_services_and_their_endpoints(mesh: Any, istiod: Any, servers: Any, eventually: Any) -> None:
     one, two = await servers("one"), await servers("two")
     mesh.service("a", one, protocol="GRPC")
-    mesh.destination("a", "2s", "ROUND_ROBIN")
     plane = await istiod(mesh.directory, mesh_config=str(mesh.mesh_config))
 
     async with client(plane.xds_address, f"xds:///a.test:{mesh.port}") as ask:
@@ -100,7 +99,7 @@ async def test_calls_follow_services_and_their_endpoints(mesh: Any, istiod: Any,
         mesh.service("a", two, protocol="GRPC")
         await eventually(lambda: answers("two"), 1, "the new endpoint is called")
         mesh.rule("a", "marked")
-        mesh.destination("a", "3s", "ROUND_ROBIN")
+        mesh.destination("a", "3s")
         await eventually(lambda: synced_after(plane, "cds", 2), 2, "the changed upstream is taken")
         await eventually(lambda: synced_after(plane, "rds", 2), 2, "the changed rule is taken")
         assert await ask() == "two"
@@ -116,7 +115,7 @@ async def test_a_service_that_comes_later_is_called_without_delay(
     async with client(plane.xds_address, f"xds:///late.test:{mesh.port}") as ask:
         answer = asyncio.create_task(ask())
         await eventually(lambda: synced_after(plane, "lds", 1), 5, "the client has asked")
-        mesh.destination("late", "2s", "ROUND_ROBIN")
+        mesh.destination("late", "2s")
         mesh.service("late", one, protocol="GRPC")
         assert await answer == "one"
 

@@ -10,6 +10,7 @@ from federation.table import Peer
 from istiod.snapshot import Snapshot
 
 Build = Callable[..., Snapshot]
+GATEWAYS = {"ready": "192.0.2.1", "draining": "192.0.2.2"}
 KEY = ServiceKey("a.ns.svc.cluster.local", "ns")
 HTTP = ServicePort(80, "http", Protocol.HTTP)
 LOCAL = """
@@ -40,7 +41,7 @@ def peer(
     }
     gateways = {
         GatewayKey(cluster, state): GatewayRecord(
-            NetworkGateway(cluster, cluster, f"{state}.test", 15443), state, state
+            NetworkGateway(cluster, cluster, GATEWAYS[state], 15443), state, state
         )
         for state in ("ready", "draining")
     }
@@ -104,4 +105,4 @@ def test_port_that_lost_its_name_serves_nothing(build: Build) -> None:
 
 
 def test_gateways_that_are_ready(build: Build) -> None:
-    assert [gateway.address for gateway in build("", peers=[peer("west", HTTP)]).gateways] == ["ready.test"]
+    assert [gateway.address for gateway in build("", peers=[peer("west", HTTP)]).gateways] == [GATEWAYS["ready"]]

@@ -95,6 +95,41 @@ def test_gateway_without_rules_answers_404_and_two_gateways_share_a_port(snapsho
     assert [host.name for host in config.routes[0].virtual_hosts] == ["one.example.com:80", "two.example.com:80"]
 
 
+def test_a_rule_for_every_host_gets_all_hosts_of_a_server(snapshot, view):
+    servers = (
+        "[{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com, other/b.example.com, c.example.com]}]"
+    )
+    rule = VS % ("all", "apps", "{hosts: ['*'], gateways: [web], http: [{directResponse: {status: 200}}]}")
+    (routes,) = resolve_view(snapshot(GATEWAY % ("web", "apps", servers) + rule), router(view)).routes
+    assert [host.domains for host in routes.virtual_hosts] == [("a.example.com",), ("c.example.com",)]
+
+
+def test_unknown_cipher_suites_are_left_out(snapshot, view):
+    tls = "{mode: SIMPLE, credentialName: a, cipherSuites: [NOPE, AES128-SHA, AES128-SHA]}"
+    servers = f"[{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: ['*'], tls: {tls}}}]"
+    (listener,) = resolve_view(snapshot(GATEWAY % ("web", "apps", servers)), router(view)).listeners
+    assert listener.chains[0].tls.cipher_suites == ("AES128-SHA",)
+    # A secret that nobody has must not hold back the other listeners.
+    assert listener.chains[0].tls.certificates[0].optional
+
+
+def test_pins_narrow_the_clients_of_a_mutual_server(snapshot, view):
+    pin = "ab" * 32
+    tls = f"{{mode: MUTUAL, credentialName: a, verifyCertificateHash: ['{pin}']}}"
+    servers = f"[{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: ['*'], tls: {tls}}}]"
+    (listener,) = resolve_view(snapshot(GATEWAY % ("web", "apps", servers)), router(view)).listeners
+    assert listener.chains[0].tls.certificate_hashes == (pin,)
+
+
+def test_a_port_that_every_proxy_listens_on_is_not_opened(snapshot, view):
+    servers = "[{port: {number: 15021, name: http, protocol: HTTP}, hosts: ['*']}]"
+    config = resolve_view(snapshot(GATEWAY % ("web", "apps", servers)), router(view))
+    assert config.listeners == ()
+    assert [(finding.code, finding.path) for finding in config.findings] == [
+        ("ReservedPort", "spec.servers[0].port.number")
+    ]
+
+
 def test_https_servers_by_server_name(snapshot, view):
     world = snapshot(
         GATEWAY

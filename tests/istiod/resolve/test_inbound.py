@@ -185,3 +185,20 @@ def test_sidecar_ingress_replaces_the_services_ports(snapshot, view):
     listener = inbound_listener(snapshot(INGRESS % "0.0.0.0:9090"), view(targets=ports))
     assert forms(listener, 9000) == []
     assert forms(listener, 8080)[0][2]
+
+
+def test_pools_of_a_sidecar_limit_what_reaches_the_application(snapshot, view):
+    text = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: apps}
+spec:
+  inboundConnectionPool: {tcp: {maxConnections: 7, connectTimeout: 2s}, http: {h2UpgradePolicy: UPGRADE}}
+"""
+    of_mesh, _ = inbound_clusters(snapshot(text), view(targets=targets((8080, Protocol.HTTP))))
+    assert (of_mesh.breakers.max_connections, of_mesh.connect_timeout) == (7, 2.0)
+    # It is about the application, which still gets the HTTP that it speaks.
+    assert of_mesh.http.version is HttpVersion.HTTP1
+    text += "  ingress: [{port: {number: 8080, protocol: HTTP}, connectionPool: {http: {http2MaxRequests: 3}}}]\n"
+    of_port, _ = inbound_clusters(snapshot(text), view(targets=targets((8080, Protocol.HTTP))))
+    assert (of_port.breakers.max_connections, of_port.breakers.max_requests) == (None, 3)

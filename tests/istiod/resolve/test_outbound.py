@@ -10,7 +10,7 @@ from federation.model.service import Origin, Protocol, Resolution, Service, Serv
 from federation.model.workload import Endpoint
 from istiod.resolve.outbound import outbound
 from istiod.resolve.scope import scope_of
-from istiod.resolve.specs.listener import HttpConnection, ListenerSpec
+from istiod.resolve.specs.listener import HttpConnection, ListenerSpec, TunnelSpec
 
 VS = """
 apiVersion: networking.istio.io/v1
@@ -78,8 +78,9 @@ def test_undeclared_protocol_is_detected_at_its_own_address(snapshot, view):
     auto = service("auto", ServicePort(9090, "auto", Protocol.AUTO), vips=("10.255.1.1",))
     found = listeners(snapshot(services=[auto]), view())["10.255.1.1_9090"]
     assert found.chains[0].handler.routes == "auto.test:9090"
-    assert clusters(found) == [((), ("outbound|9090||auto.test",))]
     assert found.http_inspector
+    # The default chain, as Envoy would not come back to one without a transport after the HTTP chain's "raw_buffer".
+    assert (clusters(found), found.default_chain.handler.clusters) == ([], (("outbound|9090||auto.test", 1),))
 
 
 def test_http_and_tcp_without_address_share_a_detecting_listener(snapshot, view):
@@ -87,7 +88,20 @@ def test_http_and_tcp_without_address_share_a_detecting_listener(snapshot, view)
     tcp = service("db", ServicePort(9000, "tcp", Protocol.TCP))
     found = listeners(snapshot(services=[http, tcp]), view())["0.0.0.0_9000"]
     assert found.chains[0].handler.routes == "9000"
-    assert clusters(found) == [((), ("outbound|9000||db.test",))]
+    assert (clusters(found), found.default_chain.handler.clusters) == ([], (("outbound|9000||db.test", 1),))
+
+
+def test_a_port_that_every_proxy_listens_on_is_left_alone(snapshot, view):
+    ports = [ServicePort(15001, "http", Protocol.HTTP), ServicePort(15021, "tcp", Protocol.TCP)]
+    services = [service(port.name, port) for port in ports]
+    services.append(service("vip", ServicePort(15006, "tcp", Protocol.TCP), vips=("10.255.1.1",)))
+    world, who = snapshot(services=services), view()
+    built = outbound(world, who, scope_of(world, who))
+    assert [listener.name for listener in built.listeners] == ["10.255.1.1_15006", "virtualOutbound"]
+    assert [(finding.code, finding.path) for finding in built.findings] == [
+        ("ReservedPort", "spec.ports[http]"),
+        ("ReservedPort", "spec.ports[tcp]"),
+    ]
 
 
 def test_of_two_claims_on_the_same_bytes_the_older_wins_and_the_other_is_named(snapshot, view):
@@ -141,6 +155,34 @@ def test_tcp_rule_with_weights_and_source_labels(snapshot, view):
     )
     other = listeners(snapshot(rule), view(labels={"app": "d"}))["10.255.0.2_9000"]
     assert clusters(other) == [((), ("outbound|9000||a.apps.svc.cluster.local",))]
+
+
+def test_a_rules_policy_reaches_the_proxy_of_bytes(snapshot, view):
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: b, namespace: apps}
+spec:
+  host: b.apps.svc.cluster.local
+  trafficPolicy:
+    connectionPool: {tcp: {idleTimeout: 0s}}
+    tunnel: {protocol: POST, targetHost: far.test, targetPort: 443}
+"""
+    proxy = listeners(snapshot(rule), view())["10.255.0.2_9000"].chains[0].handler
+    assert (proxy.idle_timeout, proxy.tunnel) == (0.0, TunnelSpec("far.test:443", post=True))
+
+
+def test_strangers_go_to_the_egress_proxy(snapshot, view):
+    sidecar = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: apps}
+spec: {outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: b, port: {number: 9000}}}}
+"""
+    found = listeners(snapshot(sidecar), view())
+    proxy = (("outbound|9000||b.apps.svc.cluster.local", 1),)
+    assert found["virtualOutbound"].chains[1].handler.clusters == proxy
+    assert found["0.0.0.0_80"].default_chain.handler.clusters == proxy
 
 
 def test_tls_rule_by_server_name(snapshot, view):

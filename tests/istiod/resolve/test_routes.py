@@ -253,6 +253,28 @@ spec:
     assert [route.action.clusters[0].name for route in routes[:2]] == [C, B]
 
 
+def test_short_hosts_of_a_delegate_are_of_its_own_namespace(snapshot, view):
+    child = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: child, namespace: other}
+spec: {http: [{route: [{destination: {host: c}}], mirror: {host: c}, mirrors: [{destination: {host: c}}]}]}
+"""
+    routes = routes_of_b(snapshot(rule("[{delegate: {name: child, namespace: other}}]") + child), view())
+    assert routes[0].action.clusters[0].name == C
+    assert [mirror.cluster for mirror in routes[0].action.mirrors] == [C, C]
+
+
+def test_the_authority_may_be_set_or_added(snapshot, view):
+    for verb in ("set", "add"):
+        http = (
+            f"[{{headers: {{request: {{{verb}: {{Host: x.test, x-a: '1'}}}}}}, route: [{{destination: {{host: b}}}}]}}]"
+        )
+        route = routes_of_b(snapshot(rule(http)), view())[0]
+        assert route.action.host_rewrite == "x.test"
+        assert (*route.request_headers.set, *route.request_headers.add) == (("x-a", "1"),)
+
+
 def test_a_field_without_effect_is_named(snapshot, view):
     http = "[{fault: {delay: {exponentialDelay: 1s, percentage: {value: 1}}}, route: [{destination: {host: b}}]}]"
     findings = resolve_view(snapshot(rule(http)), view()).findings

@@ -1,0 +1,60 @@
+"""Upstreams: what a DestinationRule's `tls` becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from federation.model.service import Origin, Protocol, Resolution, ServicePort
+from istiod.resolve.clusters import outbound_clusters
+from istiod.resolve.specs.tls import SecretRef, SecretSource, UpstreamTls
+from istiod.view.proxy import ProxyType
+from tests.istiod.resolve.conftest import service
+
+RULE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: ext, namespace: apps}
+spec: {host: ext.test, trafficPolicy: {tls: {mode: SIMPLE%s}}%s}
+"""
+
+
+@pytest.fixture
+def tls_of(snapshot, view):
+    def make(tls: str = "", more: str = "", view_fields: Any = None, **fields: Any) -> UpstreamTls:
+        ext = service(
+            "ext",
+            host="ext.test",
+            ports=(ServicePort(443, "http", Protocol.HTTP, 443),),
+            resolution=Resolution.ENDPOINTS,
+            origin=Origin.SERVICE_ENTRY,
+            external=True,
+            **fields,
+        )
+        world, who = snapshot(RULE % (tls, more), services=[ext]), view(**{"agentless": False, **(view_fields or {})})
+        return next(cluster for cluster in outbound_clusters(world, who, [ext]) if "ext.test" in cluster.name).tls
+
+    return make
+
+
+def test_without_a_ca_the_systems_own_decide(tls_of):
+    tls = tls_of()
+    assert tls.roots == SecretRef("file-root:system", SecretSource.SDS_GRPC, optional=True)
+    assert (tls.auto_sni, tls.auto_san_validation) == (True, True)
+    assert tls_of(", insecureSkipVerify: true").roots is None
+    assert tls_of(view_fields={"agentless": True}).roots.source is SecretSource.ADS
+
+
+def test_names_of_the_entry_are_verified_where_the_rule_has_none(tls_of):
+    tls = tls_of(subject_alt_names=("b.test",))
+    assert ([match.value for match in tls.san_matches], tls.auto_san_validation) == (["b.test"], False)
+    tls = tls_of(", subjectAltNames: [a.test]", subject_alt_names=("b.test",))
+    assert [match.value for match in tls.san_matches] == ["a.test"]
+
+
+def test_credentials_are_for_gateways_and_for_rules_that_select_their_clients(tls_of):
+    named = ", credentialName: own"
+    assert tls_of(named).roots.name == "file-root:system"
+    assert tls_of(named, ", workloadSelector: {matchLabels: {app: a}}").roots.name == "kubernetes://own-cacert"
+    assert tls_of(named, view_fields={"type": ProxyType.ROUTER}).roots.name == "kubernetes://own-cacert"
