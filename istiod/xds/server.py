@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import nullcontext
 from typing import Any, Protocol
 
 import grpc
@@ -169,7 +168,10 @@ class AdsServer:
             size = len(responses[-1])
             if size > MAX_RESPONSE_BYTES and not stream.delta:
                 log.warning("large_response", proxy=stream.proxy.id if stream.proxy else "", bytes=size)
-            async with self._large if size > LARGE_BYTES else nullcontext():
+            if size <= LARGE_BYTES:
+                await _send(responses.pop(), context)
+                continue
+            async with self._large:
                 await _send(responses.pop(), context)
 
     async def _join(self, stream: Stream) -> None:
@@ -189,8 +191,24 @@ async def _read(stream: Stream, requests: AsyncIterator[bytes], delta: bool) -> 
 
 
 async def _send(response: bytes, context: Any) -> None:
-    async with asyncio.timeout(UNSENT_SECONDS):
+    """Write one response. Raises TimeoutError; `asyncio.timeout` does the same for four times the price of the rest."""
+    writer, expired = asyncio.current_task(), False
+
+    def give_up() -> None:
+        nonlocal expired
+        expired = True
+        if writer is not None:
+            writer.cancel()
+
+    timer = asyncio.get_running_loop().call_later(UNSENT_SECONDS, give_up)
+    try:
         await context.write(response)
+    except asyncio.CancelledError:
+        if expired:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def _parse(raw: bytes, delta: bool) -> tuple[Node, Request]:

@@ -23,7 +23,7 @@ class Stream:
     def __init__(self, delta: bool, number: int) -> None:
         self._session = Session(delta, f"{number:x}-")
         self.delta = delta
-        self._wake = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None  # of the writer, while it has nothing to write
         self._started = time.monotonic()
         self.proxy: Proxy | None = None
         self.identity = ""
@@ -60,11 +60,14 @@ class Stream:
         self._changed()
 
     def _changed(self) -> None:
-        if self._session.idle:
+        """See what an input has left: an acknowledgement, which is half of all, usually nothing to do."""
+        if self._session.waiting:
+            if self._behind_since is None:
+                self._behind_since = time.monotonic()
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self._behind_since is not None and self._session.idle:
             self._behind_since = None
-        elif self._behind_since is None:
-            self._behind_since = time.monotonic()
-        self._wake.set()
 
     def subscribed(self) -> dict[str, dict[str, Resource]]:
         """What this proxy is to have now, by type and name. Secrets hold private keys: show their names only."""
@@ -72,18 +75,16 @@ class Stream:
 
     async def outgoing(self) -> list[bytes]:
         """Wait until there is something to write, and take it. Say `written()` when it is."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            responses = self._session.take()
-            if responses:
-                for type_url, _ in responses:
-                    PUSHES[type_url].inc()
-                return [response for _, response in responses]
-            if self._session.idle:
-                self._behind_since = None
+        while not (responses := self._session.take()):
             if not self._session.waiting:
                 self._pushed_since = None
+                if self._session.idle:
+                    self._behind_since = None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        for type_url, _ in responses:
+            PUSHES[type_url].inc()
+        return [response for _, response in responses]
 
     def written(self) -> None:
         """All that was taken is written; a push ends when nothing of it is left to be said."""
