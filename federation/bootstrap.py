@@ -94,7 +94,7 @@ def render_bootstrap(proxy: ProxyBootstrap) -> Json:
 
 
 # Envoy's own 500 ms to 30 s leave a proxy without its control plane long after that is back. Both ends are jittered.
-_RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "5s"}}
+_RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
 _INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 
 

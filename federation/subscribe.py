@@ -27,7 +27,8 @@ from federation.table import Peer, Raw, Table
 
 log = structlog.get_logger("federation")
 
-SAVE_EVERY_SECONDS = 1.0
+SAVE_PAUSE_SECONDS = 0.2  # between two writes of the disk snapshot, each at once after a change
+SAVE_UNCHANGED_SECONDS = 5.0  # so old may its time be while nothing but signs of life comes
 RECONNECT_SECONDS = 0.5
 
 
@@ -60,6 +61,7 @@ class Subscriber:
         self._file = state_dir / "federation.snapshot" if state_dir else None
         self._file_findings: tuple[Finding, ...] = ()
         self._unsaved = asyncio.Event()
+        self._saved = float("-inf")  # monotonic seconds
         self._state = FederationState()
         self.state: Latest[FederationState] = Latest()
 
@@ -133,7 +135,7 @@ class Subscriber:
             findings=self._file_findings + self._table.findings,
         )
         self.state.set(self._state)
-        if connected:
+        if connected and (changed or time.monotonic() - self._saved > SAVE_UNCHANGED_SECONDS):
             self._unsaved.set()
 
     def _disconnected(self, why: str) -> None:
@@ -150,6 +152,7 @@ class Subscriber:
         while True:
             await self._unsaved.wait()
             self._unsaved.clear()
+            self._saved = time.monotonic()
             if self._file is not None:
                 peers = {cluster: peer.raw for cluster, peer in self._table.peers.items()}
                 saved = SavedFederation(self._layout.mesh, self._state.store_id, time.time(), peers)
@@ -157,7 +160,7 @@ class Subscriber:
                     await asyncio.to_thread(save, self._file, saved)
                 except OSError as error:
                     log.warning("snapshot_not_saved", file=str(self._file), error=str(error))
-            await asyncio.sleep(SAVE_EVERY_SECONDS)
+            await asyncio.sleep(SAVE_PAUSE_SECONDS)
 
 
 def _store_id(meta: Raw | None, cluster_id: int) -> str:

@@ -28,6 +28,7 @@ async def main(times: int) -> None:
     taken = []
     try:
         await lab.up(default_config(2))
+        await asyncio.sleep(2)  # at rest: what was last heard of the peer is on disk
         await lab.break_("etcd")
         await lab.break_("west/istiod")
         socket = lab.files.admin_socket(lab.plan().node("east/client"))
