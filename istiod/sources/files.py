@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import structlog
-from watchfiles._rust_notify import RustNotify
+from asyncinotify import Inotify, Mask
 
 from federation.model.findings import Finding, Severity
 from istiod.api.kinds import Kind
@@ -32,8 +31,6 @@ log = structlog.get_logger("files")
 SOURCE = "files"
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_FILE_BYTES = 64 << 20
-STEP_MS = 10  # a change is reported after so long without another one
-DEBOUNCE_MS = 50  # or after so long at the latest
 SETTLE_SECONDS = 0.1
 RESCAN_SECONDS = 5.0
 POLL_SECONDS = 0.1
@@ -85,7 +82,7 @@ class FilesSource:
             with watcher:
                 await self._follow(emit, watcher, watched)
 
-    async def _follow(self, emit: Emit, watcher: RustNotify, watched: dict[str, tuple[int, int]]) -> None:
+    async def _follow(self, emit: Emit, watcher: Inotify, watched: dict[str, tuple[int, int]]) -> None:
         """Look and follow until other directories have to be watched."""
         names: set[str] | None = None  # all, once the watch has begun, so that nothing falls between
         whole = time.monotonic()
@@ -251,23 +248,41 @@ def _missing(root: Path) -> Finding:
     )
 
 
-def _watch(directories: Iterable[str]) -> RustNotify | None:
+# What is written in place counts when it is closed: between two writes a file may look whole and not be.
+_CHANGED = (
+    Mask.CLOSE_WRITE | Mask.CREATE | Mask.DELETE | Mask.MOVED_FROM | Mask.MOVED_TO | Mask.ATTRIB
+    | Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.ONLYDIR
+)  # fmt: skip
+
+
+def _watch(directories: Iterable[str]) -> Inotify | None:
     """A watcher of these directories, each without what is below it; None if the system has no more to give."""
     try:
-        return RustNotify(sorted(directories), False, False, 0, False, True)
-    except FileNotFoundError:  # gone since it was listed
-        return None
+        watcher = Inotify(sync_timeout=0)
     except OSError as wrong:
         log.warning("inotify_unavailable", error=str(wrong), polling_seconds=POLL_SECONDS)
         return None
-
-
-async def _changes(watcher: RustNotify, patience: float) -> set[str]:
-    """The paths that changed; none after `patience` seconds without any."""
-    stop = threading.Event()
     try:
-        changed = await asyncio.to_thread(watcher.watch, DEBOUNCE_MS, STEP_MS, int(patience * 1000), stop)
-    except asyncio.CancelledError:
-        stop.set()
-        raise
-    return {path for _, path in changed} if isinstance(changed, set) else set()
+        for directory in sorted(directories):
+            watcher.add_watch(directory, _CHANGED)
+    except (FileNotFoundError, NotADirectoryError):  # gone since it was listed
+        watcher.close()
+        return None
+    except OSError as wrong:
+        watcher.close()
+        log.warning("inotify_unavailable", error=str(wrong), polling_seconds=POLL_SECONDS)
+        return None
+    return watcher
+
+
+async def _changes(watcher: Inotify, patience: float) -> set[str]:
+    """The paths that changed, with all that is known by now; none after `patience` seconds without any."""
+    try:
+        async with asyncio.timeout(patience):
+            events = [await watcher.get()]
+    except TimeoutError:
+        return set()
+    while (event := watcher.sync_get()) is not None:
+        events.append(event)
+    # An event without a path says that others were lost: everything may have changed.
+    return {str(event.path) if event.path is not None else os.sep for event in events}

@@ -265,10 +265,10 @@ async def test_mesh_files(folder: Path, tmp_path: Path) -> None:
 
 
 async def test_polls_without_inotify(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(*_: object) -> None:
+    def no_more(*_: object, **__: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(module, "RustNotify", no_more)
+    monkeypatch.setattr(module, "Inotify", no_more)
     async with following(FilesSource(folder)) as world:
         await world.until(lambda: world.synced)
         (folder / "a.yaml").write_text(entry("a"))
