@@ -47,7 +47,7 @@ async def main(changes: int) -> None:
                 await asyncio.sleep(PAUSE)
                 start = time.perf_counter()
                 _replace(path, fewer if number % 2 == 0 else full)
-                while (now := await _view(admin, gateway.address)) == before:
+                while (now := await _view(admin, gateway.address)) == before:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)  # the machine has other work to do than to answer this
                 taken.append((time.perf_counter() - start) * 1000)
                 before = now
