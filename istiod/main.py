@@ -30,7 +30,7 @@ from istiod.ca.authority_files import AuthorityFiles
 from istiod.ca.secrets import SecretProvider
 from istiod.ca.server import CertificateService, ServerTls
 from istiod.debug.http import Query, View, debug_app, metrics_app
-from istiod.debug.status import StatusSource, all_findings
+from istiod.debug.status import StatusSource
 from istiod.events import MESH_KEY, Upsert
 from istiod.federate import Federation, keep_ledger, load_ledger
 from istiod.ingest import Ingest, names_view, registry_view
@@ -167,11 +167,12 @@ async def _serve(settings: Settings) -> None:
     ads = AdsServer(pipeline, authenticator.authorize, secrets.serve)
     csr = CertificateService(authority.issuers, authenticator)
     views = _views(ingest, pipeline)
-    source = StatusSource(settings, VERSION, readiness, ingest, pipeline, authority.validity, views)
-    views["status"] = source.status
+    source = StatusSource(settings, VERSION, readiness, ingest, pipeline, authority, views)
+    views |= {"status": source.status, "findings": source.findings}
     services = [
         Service("ingest", ingest.run, essential=True),
         Service("pipeline", pipeline.run, essential=True),
+        Service("findings", source.log_findings),
         Service("http", _http(settings, readiness, views, {"config": source.config}), essential=True),
     ]
     if settings.config_dir:
@@ -256,7 +257,6 @@ def _views(ingest: Ingest, pipeline: Pipeline) -> dict[str, View]:
         "registryz": lambda: registry_view(ingest.snapshots.peek()),
         "names": lambda: names_view(ingest.snapshots.peek()),
         "syncz": lambda: [stream.status(time.monotonic(), time.time()) for stream in pipeline.streams],
-        "findings": lambda: all_findings(ingest, pipeline),
     }
 
 

@@ -64,6 +64,7 @@ class Pipeline:
         self._classes: OrderedDict[ProxyView, ViewClass] = OrderedDict()
         self._home: dict[Stream, ViewClass] = {}
         self._first = asyncio.Event()
+        self.pushed: Latest[int] = Latest()  # revision of the last snapshot that every class was brought to
 
     @property
     def streams(self) -> Iterable[Stream]:
@@ -87,6 +88,7 @@ class Pipeline:
                 async with item.lock:
                     await self._advance(item, snapshot, changed, old)
             self._forget_idle()
+            self.pushed.set(snapshot.revision)
             log.debug("snapshot_pushed", revision=snapshot.revision, seconds=round(time.monotonic() - self._since, 4))
 
     async def join(self, stream: Stream, proxy: Proxy) -> None:

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
+from cryptography import x509
 
+from federation.model.findings import Finding, Severity
 from federation.pki.bundle import CERT, KEY, ROOT, load_authority, save_authority
 from federation.pki.issue import make_root, pem_of, sign_intermediate
 from federation.pki.keys import encode_key, generate_key
@@ -32,6 +34,7 @@ class AuthorityFiles:
         self._ttl = ttl
         self._seen: tuple[object, ...] = ()
         self.issuers: Latest[Issuer] = Latest()
+        self.findings: tuple[Finding, ...] = ()
 
     def ensure(self, cluster: str) -> None:
         """Make a root and an intermediate of our own if the directory holds no CA: a cluster that is in no mesh yet."""
@@ -52,9 +55,13 @@ class AuthorityFiles:
         self._seen = seen
         try:
             authority, roots = load_authority(self._directory)
+            check_trust_domain(authority.certificate, self._trust_domain)
         except (OSError, ValueError) as wrong:
             log.warning("ca_unreadable", error=str(wrong))
+            fix = "mend the files; until then nothing new is signed, and what was signed stays valid"
+            self.findings = (Finding(Severity.ERROR, "CaUnusable", f"CA {self._directory}", "", str(wrong), fix),)
             return
+        self.findings = ()
         self.issuers.set(Issuer(authority, roots, self._trust_domain, self._ttl))
 
     def validity(self) -> tuple[datetime, datetime] | None:
@@ -68,6 +75,19 @@ class AuthorityFiles:
         while True:
             self.load()
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def check_trust_domain(certificate: x509.Certificate, trust_domain: str) -> None:
+    """Raise ValueError if a CA may not sign identities of a trust domain: every peer would refuse them."""
+    try:
+        bound = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return
+    names = [n.value for n in bound.permitted_subtrees or () if isinstance(n, x509.UniformResourceIdentifier)]
+    fitting = any(name == trust_domain or (name[:1] == "." and trust_domain.endswith(name)) for name in names)
+    if names and not fitting:
+        message = f"its CA may sign for trust domain {', '.join(names)} alone, not for {trust_domain!r}"
+        raise ValueError(f"{message}: give --trust-domain {names[0]}")
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

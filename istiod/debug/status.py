@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 
 from federation.model.findings import Finding
 from federation.runtime.ready import Readiness
+from istiod.ca.authority_files import AuthorityFiles
 from istiod.debug.report import ConfigReport, FederationReport, IstiodReport
 from istiod.debug.views import config_report, findings_report, gateways_report, proxy_report, services_report
 from istiod.ingest import Ingest
 from istiod.pipeline import Pipeline
 from istiod.settings import Settings
+
+log = structlog.get_logger("findings")
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,14 @@ class StatusSource:
     readiness: Readiness
     ingest: Ingest
     pipeline: Pipeline
-    ca_validity: Callable[[], tuple[datetime, datetime] | None]
+    authority: AuthorityFiles
     views: Mapping[str, Callable[[], Any]]
     started: float = field(default_factory=time.monotonic)
 
     def status(self) -> IstiodReport:
         """Everything, at this moment."""
         now, wall = time.monotonic(), time.time()
-        snapshot, ca = self.ingest.snapshots.peek(), self.ca_validity()
+        snapshot, ca = self.ingest.snapshots.peek(), self.authority.validity()
         cluster = self.settings.cluster
         return IstiodReport(
             cluster=cluster,
@@ -51,8 +54,25 @@ class StatusSource:
             gateways=gateways_report(snapshot),
             services=services_report(snapshot, cluster),
             proxies=tuple(proxy_report(stream, now, wall) for stream in self.pipeline.streams),
-            findings=findings_report(all_findings(self.ingest, self.pipeline)),
+            findings=findings_report(self.findings()),
         )
+
+    def findings(self) -> list[Finding]:
+        """What sources, the registry, the resolvers of connected proxies and the CA found, each once."""
+        snapshot = self.ingest.snapshots.peek()
+        found = {*(snapshot.findings if snapshot else ()), *self.pipeline.findings, *self.authority.findings}
+        return sorted(found)
+
+    async def log_findings(self) -> None:
+        """Write each finding into the log when it comes up, and when it is gone, until cancelled."""
+        known: set[Finding] = set()
+        async for _ in self.pipeline.pushed.changes():
+            now = set(self.findings())
+            for finding in sorted(now - known):
+                log.warning("finding", code=finding.code, finding=str(finding))
+            for finding in sorted(known - now):
+                log.info("finding_gone", code=finding.code, finding=str(finding))
+            known = now
 
     def _federation(self) -> FederationReport | None:
         view = self.views.get("federation")
@@ -62,9 +82,3 @@ class StatusSource:
         """What the proxy named by `proxy` is to have, of the type `type` or of all; raises InvalidInput."""
         proxy, kind = parameters.get("proxy", ""), parameters.get("type", "")
         return config_report(self.pipeline.streams, proxy, kind, self.settings.cluster, time.monotonic(), time.time())
-
-
-def all_findings(ingest: Ingest, pipeline: Pipeline) -> list[Finding]:
-    """What sources, the registry and the resolvers of connected proxies found, each once."""
-    snapshot = ingest.snapshots.peek()
-    return sorted({*(snapshot.findings if snapshot else ()), *pipeline.findings})

@@ -11,20 +11,21 @@ from federation.lab.faults import How
 
 pytestmark = [pytest.mark.netns, pytest.mark.timeout(180)]
 LOCAL, REMOTE = "http://echo.demo:8080/", "http://only-west.demo:8080/"
-FAULTS = {
-    "remote workload": (REMOTE, "west/echo-1"),
-    "remote application": (REMOTE, "west/echo-1:app"),
-    "one of two remote gateways": (REMOTE, "west/gateway-1"),
-    "whole remote cluster": (LOCAL, "west"),
-    "all local pods": (LOCAL, "east/echo"),
-    "all local applications": (LOCAL, "east/echo:app"),
+FAULTS: dict[str, tuple[str, str, How | None]] = {
+    "remote workload": (REMOTE, "west/echo-1", None),
+    "remote workload cut off": (REMOTE, "west/echo-1", How.DROP),
+    "remote application": (REMOTE, "west/echo-1:app", None),
+    "one of two remote gateways": (REMOTE, "west/gateway-1", None),
+    "whole remote cluster": (LOCAL, "west", None),
+    "all local pods": (LOCAL, "east/echo", None),
+    "all local applications": (LOCAL, "east/echo:app", None),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_death_loses_no_request(mesh: Any, fault: str) -> None:
-    url, what = FAULTS[fault]
-    report = await mesh.load_through(url, 7.0, (2.0, partial(mesh.lab.break_, what)))
+    url, what, how = FAULTS[fault]
+    report = await mesh.load_through(url, 7.0, (2.0, partial(mesh.lab.break_, what, how)))
     assert report.failed == 0, report
     assert report.requests == 1400
 

@@ -96,3 +96,26 @@ async def test_a_replaced_ca_is_followed(tmp_path: Path, make_issuer: Make) -> N
                 version, _ = await followed.issuers.wait(version)
     finally:
         running.cancel()
+
+
+def test_a_ca_that_may_not_sign_for_this_trust_domain_is_not_used(tmp_path: Path, make_issuer: Make) -> None:
+    """Every peer would refuse what it signs, one handshake at a time; said once, at the start."""
+    write(tmp_path, make_issuer())
+    followed = AuthorityFiles(tmp_path, "cluster.local", timedelta(hours=1))
+    followed.load()
+    assert followed.issuers.peek() is None
+    (finding,) = followed.findings
+    assert finding.code == "CaUnusable"
+    assert "trust domain west.m1 alone, not for 'cluster.local': give --trust-domain west.m1" in finding.message
+
+
+def test_what_is_wrong_with_the_files_is_a_finding_until_it_is_mended(tmp_path: Path, make_issuer: Make) -> None:
+    write(tmp_path, make_issuer())
+    good = (tmp_path / KEY).read_bytes()
+    (tmp_path / KEY).write_bytes(b"no key")
+    followed = files(tmp_path)
+    followed.load()
+    assert [finding.code for finding in followed.findings] == ["CaUnusable"]
+    (tmp_path / KEY).write_bytes(good)
+    followed.load()
+    assert followed.findings == ()
