@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -18,9 +17,11 @@ from aiohttp import web
 
 from federation.bootstrap import istiod_identity
 from federation.etcd import Etcd, Options
-from federation.model.errors import InvalidInput, IsthmusError
+from federation.model.errors import InvalidInput
 from federation.model.findings import Finding, Severity
 from federation.runtime import log as logs
+from federation.runtime.address import parse_address
+from federation.runtime.console import run_console
 from federation.runtime.http import serve, serve_unix
 from federation.runtime.ready import Readiness
 from federation.runtime.supervise import Service, supervise
@@ -41,7 +42,6 @@ from istiod.settings import (
     Settings,
     UnixAddress,
     own_mesh_config,
-    parse_address,
     parse_http_addresses,
     with_own_mesh,
 )
@@ -290,12 +290,4 @@ def _http(
 
 def run() -> None:
     """Console script `istiod`."""
-    try:
-        app(standalone_mode=True)
-    except InvalidInput as wrong:
-        for finding in wrong.findings:
-            sys.stderr.write(f"{finding}\n")
-        sys.exit(2)
-    except IsthmusError as error:
-        sys.stderr.write(f"istiod: {error}\n")
-        sys.exit(2)
+    run_console(app, "istiod")

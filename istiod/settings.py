@@ -8,27 +8,12 @@ from pathlib import Path
 
 from federation.model.errors import InvalidInput
 from federation.model.findings import Finding, Severity
+from federation.runtime.address import Address, parse_address
 from istiod.api.kinds import Kind
 from istiod.api.meshconfig import Defaults, IsthmusSettings, MeshConfig
 from istiod.events import Event, Upsert
 
 MAX_SOCKET_PATH = 107  # sun_path of Linux, without its closing zero
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host and port to listen on."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host in ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +43,6 @@ def _parse_unix(text: str, flag: str) -> UnixAddress:
             [Finding(Severity.ERROR, "InvalidFlag", flag, "", message, f"e.g. {flag} unix:/run/istiod.sock")]
         )
     return UnixAddress(Path(path))
-
-
-def parse_address(text: str, flag: str) -> Address | None:
-    """`host:port`; "" or "off" is None. Raises InvalidInput that names the flag."""
-    if text in ("", "off"):
-        return None
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        message = f"{text!r} is not host:port"
-        raise InvalidInput([Finding(Severity.ERROR, "InvalidFlag", flag, "", message, f"e.g. {flag} 127.0.0.1:15010")])
-    return Address(host.strip("[]"), int(port))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from federation.runtime.atomic import write_atomic
 
 def write_bootstrap(settings: Settings) -> list[str]:
     """Write the start configuration into the state directory; returns Envoy's command line."""
-    proxy = proxy_bootstrap(settings, own_address(settings.xds_host, settings.xds_port))
+    proxy = proxy_bootstrap(settings, own_address(settings.xds.host, settings.xds.port))
     path = settings.state / "bootstrap.json"
     write_atomic(path, json.dumps(render_bootstrap(proxy)).encode())
     write_atomic(settings.state / TOKEN_SDS_FILE, json.dumps(render_token_sds(proxy)).encode())
@@ -45,8 +45,8 @@ def proxy_bootstrap(settings: Settings, address: str) -> ProxyBootstrap:
         cluster=gateway.cluster,
         network=gateway.network,
         mesh=settings.mesh,
-        xds_host=settings.xds_host,
-        xds_port=settings.xds_port,
+        xds_host=settings.xds.host,
+        xds_port=settings.xds.port,
         server_name=settings.xds_server_name,
         server_identity=istiod_identity(settings.trust_domain) if settings.trust_domain else "",
         root_file=settings.root_cert,

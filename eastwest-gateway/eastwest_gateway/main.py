@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,12 +24,14 @@ from eastwest_gateway.metrics import STARTS
 from eastwest_gateway.settings import Settings
 from federation.etcd import Etcd, Options
 from federation.keys import Layout
-from federation.model.errors import InvalidInput, IsthmusError
+from federation.model.errors import InvalidInput
 from federation.model.findings import Finding, Severity
 from federation.model.locality import Locality
 from federation.model.workload import NetworkGateway, is_address
 from federation.records import READY, GatewayRecord
 from federation.runtime import log as logs
+from federation.runtime.address import Address, parse_address
+from federation.runtime.console import run_console
 from federation.runtime.http import add_health, add_metrics, serve
 from federation.runtime.latest import Latest
 from federation.runtime.ready import Readiness
@@ -112,22 +113,21 @@ def run_command(
     if not is_address(address):
         message = f"{address!r} is no IP address: other clusters' proxies do not resolve names of gateways"
         raise InvalidInput([Finding(Severity.ERROR, "InvalidFlag", "--address", "", message, "give its address")])
-    xds_host, xds_port = _address(xds_address, "--xds-address")
-    http_host, http_port = ("", 0) if http_address == "off" else _address(http_address, "--http-address")
+    xds = parse_address(xds_address, "--xds-address")
+    if xds is None:
+        raise InvalidInput([Finding(Severity.ERROR, "InvalidFlag", "--xds-address", "", "is needed", "name istiod's")])
     settings = Settings(
         name=name,
         mesh=mesh,
         gateway=NetworkGateway(network, cluster, address, port, Locality(region, zone), weight),
-        xds_host=xds_host,
-        xds_port=xds_port,
+        xds=xds,
         xds_server_name=xds_server_name,
         trust_domain=trust_domain,
         root_cert=root_cert.absolute(),
         token_file=token_file.absolute(),
         state=state.absolute(),
         envoy=_program(envoy),
-        http_host=http_host,
-        http_port=http_port,
+        http=parse_address(http_address, "--http-address"),
         concurrency=concurrency,
         lease=lease,
         withdraw=withdraw,
@@ -135,14 +135,6 @@ def run_command(
     )
     options = Options(tuple(part for part in etcd.split(",") if part), etcd_ca, etcd_cert, etcd_key)
     uvloop.run(_serve(settings, options))
-
-
-def _address(text: str, flag: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        message = f"{text!r} is not host:port"
-        raise InvalidInput([Finding(Severity.ERROR, "InvalidFlag", flag, "", message, f"e.g. {flag} 127.0.0.1:15020")])
-    return host.strip("[]"), int(port)
 
 
 def _program(name: str) -> str:
@@ -180,8 +172,9 @@ async def _serve(settings: Settings, options: Options) -> None:
             Service("envoy", lambda: _envoy(settings)),
             Service("health", lambda: follow_health(admin, state, change)),
             Service("announce", announcer.run),
-            *_http(settings, readiness),
         ]
+        if (address := settings.http) is not None:
+            services.append(Service("http", lambda: _http(address, readiness)))
         await supervise(services, farewell=lambda: drain(announcer, change, admin, settings.withdraw, settings.drain))
 
 
@@ -191,28 +184,17 @@ async def _envoy(settings: Settings) -> None:
     await run_envoy(argv)
 
 
-def _http(settings: Settings, readiness: Readiness) -> Sequence[Service]:
-    async def run() -> None:
-        web_app = web.Application()
-        add_health(web_app, readiness)
-        add_metrics(web_app)
-        runner = await serve(web_app, settings.http_host, settings.http_port)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
-
-    return [Service("http", run)] if settings.http_port else []
+async def _http(address: Address, readiness: Readiness) -> None:
+    web_app = web.Application()
+    add_health(web_app, readiness)
+    add_metrics(web_app)
+    runner = await serve(web_app, address.host, address.port)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
 
 
 def run() -> None:
     """Console script `eastwest-gateway`."""
-    try:
-        app(standalone_mode=True)
-    except InvalidInput as wrong:
-        for finding in wrong.findings:
-            sys.stderr.write(f"{finding}\n")
-        sys.exit(2)
-    except IsthmusError as error:
-        sys.stderr.write(f"eastwest-gateway: {error}\n")
-        sys.exit(2)
+    run_console(app, "eastwest-gateway")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from federation.model.locality import Locality
 from federation.model.workload import NetworkGateway
+from federation.runtime.address import Address
 
 NAMESPACE, SERVICE_ACCOUNT = "istio-system", "eastwest-gateway"
 
@@ -22,16 +23,14 @@ class Settings:
     name: str
     mesh: str
     gateway: NetworkGateway
-    xds_host: str
-    xds_port: int
+    xds: Address
     xds_server_name: str
     trust_domain: str
     root_cert: Path
     token_file: Path
     state: Path
     envoy: str
-    http_host: str
-    http_port: int
+    http: Address | None
     concurrency: int = 1
     lease: int = 10
     withdraw: float = 2.0

@@ -9,6 +9,7 @@ import pytest
 from eastwest_gateway.settings import Settings
 from federation.model.locality import Locality
 from federation.model.workload import NetworkGateway
+from federation.runtime.address import Address
 
 
 @pytest.fixture
@@ -18,14 +19,12 @@ def settings(tmp_path: Path) -> Settings:
         name="gw-1",
         mesh="demo",
         gateway=NetworkGateway("net-west", "west", "203.0.113.7", 15443, Locality("eu-west", "a"), 3),
-        xds_host="127.0.0.1",
-        xds_port=15012,
+        xds=Address("127.0.0.1", 15012),
         xds_server_name="istiod.istio-system.svc",
         trust_domain="west.demo",
         root_cert=tmp_path / "root.pem",
         token_file=tmp_path / "token",
         state=tmp_path / "state",
         envoy="envoy",
-        http_host="",
-        http_port=0,
+        http=None,
     )
