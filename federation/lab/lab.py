@@ -34,6 +34,7 @@ from federation.model.errors import InvalidInput, Unavailable
 from federation.model.findings import Finding, Severity
 
 LINE_SECONDS = 10.0
+GONE_SECONDS = 5.0
 HEAL_SECONDS = 60.0
 
 
@@ -143,6 +144,9 @@ class Lab:
         ended = 0
         for started in state.started.values():
             ended += process.send(started, signal.SIGKILL)
+        for key, spec in state.processes.items():
+            if key not in state.started:
+                process.kill_unrecorded(spec)
         for name in netns.found(prefix):
             process.sweep(name)
         netns.down(prefix)
@@ -222,6 +226,7 @@ class Lab:
             for key in keys:
                 if (started := state.started.get(key)) is not None:
                     process.send(started, number)
+        await asyncio.gather(*(asyncio.to_thread(_see_gone, state, key) for key in todo.kill))
         return fault
 
     def _line(self, fault: str, line: faults.DelayLine, delay: Delay) -> ProcessSpec:
@@ -272,6 +277,12 @@ class Lab:
         self.journal.append(*(Healed(fault.id) for fault in chosen))
         await self._running.wait(plan, wanted, time.monotonic() + HEAL_SECONDS)
         return chosen
+
+
+def _see_gone(state: LabState, key: str) -> None:
+    """Wait for what was killed to be gone: who heals at once must not find it alive."""
+    if (started := state.started.get(key)) is not None:
+        process.wait_gone(started, GONE_SECONDS)
 
 
 def _delete_rule(name: str, table: str, rule: str) -> None:

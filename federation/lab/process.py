@@ -24,6 +24,7 @@ READ_FILES = (
     "--bounding-set=-all,+dac_read_search",
 )
 _BIND = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
+SWEEP_SECONDS = 3.0
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -95,13 +96,30 @@ def _descendants(pid: int) -> list[int]:
 
 
 def sweep(name: str) -> None:
-    """End everything in a namespace at once, recorded or not. Nobody but the lab and its users runs anything there."""
-    for pid in netns.pids(name):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """End everything in a namespace at once, recorded or not, and see it gone. Nobody but the lab and its users runs
+    anything there.
+    """
+    deadline = time.monotonic() + SWEEP_SECONDS
+    while (pids := netns.pids(name)) and time.monotonic() < deadline:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
     for pid in list(_children):
         if _children[pid].poll() is not None:
             del _children[pid]
+
+
+def kill_unrecorded(spec: ProcessSpec) -> None:
+    """End a process that was started by a command which died before it could write down which one it is.
+
+    It may not have entered its namespace yet, so it is known by its command line, which ends with the program's.
+    """
+    wanted = [argument.encode() for argument in spec.argv]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes().split(b"\0")[:-1][-len(wanted) :] == wanted:
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def wait_gone(started: Started, seconds: float) -> bool:
