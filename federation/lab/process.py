@@ -113,13 +113,17 @@ def sweep(name: str) -> None:
 def kill_unrecorded(spec: ProcessSpec) -> None:
     """End a process that was started by a command which died before it could write down which one it is.
 
-    It may not have entered its namespace yet, so it is known by its command line, which ends with the program's.
+    It is known by its command line, which ends with the program's, and by its namespace, which another lab does not
+    have; it may be about to enter that.
     """
+    place = netns.RUN / spec.netns
     wanted = [argument.encode() for argument in spec.argv]
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if path.read_bytes().split(b"\0")[:-1][-len(wanted) :] == wanted:
-                os.kill(int(path.parent.name), signal.SIGKILL)
+            words = (path / "cmdline").read_bytes().split(b"\0")[:-1]
+            ours = f"--net={place}".encode() in words or (path / "ns/net").stat().st_ino == place.stat().st_ino
+            if ours and words[-len(wanted) :] == wanted:
+                os.kill(int(path.name), signal.SIGKILL)
 
 
 def wait_gone(started: Started, seconds: float) -> bool:

@@ -18,7 +18,7 @@ from federation.lab.topology import Plan, plan_lab
 from federation.model.errors import Unavailable
 
 pytestmark = pytest.mark.netns
-CONNECT = "import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),2.5); print(s.recv(99).decode())"
+CONNECT = "import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),2.5); print(s.recv(9).decode())"
 
 
 @pytest.fixture
