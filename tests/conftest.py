@@ -20,3 +20,12 @@ def machine() -> None:
     except InvalidInput as wrong:
         absent = pytest.fail if os.environ.get("CI") else pytest.skip
         absent(str(wrong))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever makes namespaces runs in one worker, one after the other: there requests are counted and delays
+    measured.
+    """
+    for item in items:
+        if "machine" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("labs"))

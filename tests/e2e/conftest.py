@@ -174,13 +174,6 @@ async def _refused(mesh: Mesh) -> dict[str, str]:
     return found
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of these in one worker, one after the other: they share a lab, and count every request."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
-
-
 @pytest.fixture(scope="session")
 def shared(machine: None) -> Iterator[Mesh]:
     """The lab that tests share, each in an event loop of its own."""
