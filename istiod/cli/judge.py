@@ -14,6 +14,7 @@ LATE_SECONDS = 5.0
 SENT_LATE_SECONDS = 30.0  # by another cluster's clock, which may differ by some seconds
 BEHIND_SECONDS = 2.0  # what is on its way for less is on its way, not stale
 LEAST_LIFE = 0.25
+CONNECT_SECONDS = 10.0  # after its start all proxies may have come back to a control plane
 READY = "ready"
 MEMBER = "member"  # others are joining or leaving, and may be silent
 
@@ -45,6 +46,10 @@ def _problems(report: IstiodReport) -> Iterator[tuple[str, str]]:
                 yield from _gateway_problems(peer)
     if _is_short(report.ca_seconds_left, report.ca_life_seconds):
         yield "CA", f"the intermediate CA has {format_left(report.ca_seconds_left)} left"
+    if report.unconnected and report.uptime_seconds > CONNECT_SECONDS:
+        named = ", ".join(report.unconnected[:5]) + (", …" if len(report.unconnected) > 5 else "")
+        count = len(report.unconnected)
+        yield "workloads", f"{count} of this cluster, said to be healthy, have no proxy connected: {named}"
     for proxy in report.proxies:
         for message in _proxy_problems(proxy):
             yield f"proxy {proxy.id}", message

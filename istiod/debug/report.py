@@ -135,7 +135,11 @@ class FindingReport(Struct, frozen=True):
 
 
 class IstiodReport(Struct, frozen=True):
-    """One control plane's answer. `changed_seconds` is the age of its newest snapshot, None before the first."""
+    """One control plane's answer. `changed_seconds` is the age of its newest snapshot, None before the first.
+
+    `unconnected` are workloads of this cluster (`name.namespace`) that are served to callers as having a sidecar, while
+    no proxy of theirs is connected.
+    """
 
     cluster: str
     network: str
@@ -151,6 +155,7 @@ class IstiodReport(Struct, frozen=True):
     services: tuple[ServiceReport, ...]
     proxies: tuple[ProxyReport, ...]
     findings: tuple[FindingReport, ...]
+    unconnected: tuple[str, ...] = ()
 
 
 class ResourceReport(Struct, frozen=True):

@@ -14,7 +14,14 @@ from federation.model.findings import Finding
 from federation.runtime.ready import Readiness
 from istiod.ca.authority_files import AuthorityFiles
 from istiod.debug.report import ConfigReport, FederationReport, IstiodReport
-from istiod.debug.views import config_report, findings_report, gateways_report, proxy_report, services_report
+from istiod.debug.views import (
+    config_report,
+    findings_report,
+    gateways_report,
+    proxy_report,
+    services_report,
+    unconnected_report,
+)
 from istiod.ingest import Ingest
 from istiod.pipeline import Pipeline
 from istiod.settings import Settings
@@ -55,6 +62,7 @@ class StatusSource:
             services=services_report(snapshot, cluster),
             proxies=tuple(proxy_report(stream, now, wall) for stream in self.pipeline.streams),
             findings=findings_report(self.findings()),
+            unconnected=unconnected_report(snapshot, self.pipeline.streams),
         )
 
     def findings(self) -> list[Finding]:

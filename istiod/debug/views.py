@@ -90,6 +90,22 @@ def _by_cluster(endpoints: Sequence[Endpoint], own: str) -> dict[str, Endpoints]
     return {cluster: Endpoints(*counts[cluster]) for cluster in sorted(counts)}
 
 
+def unconnected_report(snapshot: Snapshot | None, streams: Iterable[Stream]) -> tuple[str, ...]:
+    """Healthy workloads of this cluster whose sidecar should be connected and is not."""
+    connected = {address for stream in streams if stream.proxy is not None for address in stream.proxy.addresses}
+    return tuple(
+        sorted(
+            {
+                f"{endpoint.workload or endpoint.address}.{endpoint.namespace or item.service.namespace}"
+                for item in (snapshot.local.values() if snapshot is not None else ())
+                if not item.service.external
+                for endpoint in item.endpoints
+                if endpoint.mtls and endpoint.health is Health.HEALTHY and endpoint.address not in connected
+            }
+        )
+    )
+
+
 def gateways_report(snapshot: Snapshot | None) -> tuple[Gateway, ...]:
     """The gateways of MeshNetworks; those that peers announce stand with the peers."""
     found = (gateway for gateway in (snapshot.gateways if snapshot else ()) if not gateway.cluster)

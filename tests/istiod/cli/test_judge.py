@@ -98,6 +98,7 @@ def test_a_control_plane_alone_is_well() -> None:
             "proxy p1",
             "refuses clusters: bad listener",
         ),
+        (change(REPORT, unconnected=("web-1.shop",), uptime_seconds=11.0), "workloads", "connected: web-1.shop"),
         (with_proxy(behind_seconds=2.1), "proxy p1", "not acknowledged for 2.1 s"),
         (with_proxy(types=()), "proxy p1", "asks for nothing"),
         (with_proxy(certificate_seconds_left=899.0), "proxy p1", "15.0m left"),
@@ -115,6 +116,7 @@ def test_one_problem(report: IstiodReport, item: str, words: str) -> None:
     [
         change(REPORT, findings=(finding("warning"),)),
         change(REPORT, ca_seconds_left=251.0),
+        change(REPORT, unconnected=("web-1.shop",), uptime_seconds=9.0),  # they may still be on their way
         with_peer(heartbeat_age_seconds=4.9),
         with_peer(state="joining", heartbeat_age_seconds=None),
         with_proxy(state="stale", behind_seconds=0.5),  # on its way, as after every change
