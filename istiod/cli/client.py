@@ -63,6 +63,8 @@ async def ask(address: str, view: str, parameters: Mapping[str, str], kind: type
             body = await _read(response)
     except TimeoutError as error:
         raise Unavailable(f"{address} does not answer within {seconds:g} s") from error
+    except aiohttp.ClientConnectorError as error:
+        raise Unavailable(f"{address} cannot be reached: {error.os_error.strerror or error}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(f"{address} cannot be reached: {error}") from error
     return _decoded(address, view, response.status, body, kind)
