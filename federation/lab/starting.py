@@ -44,7 +44,7 @@ class Starting:
             await self._found(plan)
         pods = await self._start_clusters(plan, join)
         self._progress("sidecars and gateways")
-        # Not before the control planes: an Envoy that dials one that is not there yet waits seconds for its next try.
+        # Not before the control planes: an Envoy that dials one too early waits up to a second to try again.
         gateways = [clusters.gateway_process(plan, self._files, node) for node in (plan.gateways() if join else [])]
         self._running.start([*gateways, *(spec for spec in pods if not spec.key.endswith(faults.APP))])
         await self._running.wait(plan, [spec.key for spec in (*pods, *gateways)], self._deadline)
