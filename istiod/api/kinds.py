@@ -37,11 +37,26 @@ class Kind(StrEnum):
     SERVICE_ENTRY = "ServiceEntry"
     WORKLOAD_ENTRY = "WorkloadEntry"
     WORKLOAD_GROUP = "WorkloadGroup"
+    SECRET = "Secret"
     VIRTUAL_SERVICE = "VirtualService"
     DESTINATION_RULE = "DestinationRule"
     GATEWAY = "Gateway"
     SIDECAR = "Sidecar"
+    PROXY_CONFIG = "ProxyConfig"
+    ENVOY_FILTER = "EnvoyFilter"
     PEER_AUTHENTICATION = "PeerAuthentication"
+    REQUEST_AUTHENTICATION = "RequestAuthentication"
+    AUTHORIZATION_POLICY = "AuthorizationPolicy"
+    TELEMETRY = "Telemetry"
+    GATEWAY_CLASS = "GatewayClass"
+    KUBERNETES_GATEWAY = "KubernetesGateway"  # gateway.networking.k8s.io Gateway; the name alone is Istio's
+    HTTP_ROUTE = "HTTPRoute"
+    GRPC_ROUTE = "GRPCRoute"
+    TLS_ROUTE = "TLSRoute"
+    TCP_ROUTE = "TCPRoute"
+    REFERENCE_GRANT = "ReferenceGrant"
+    BACKEND_TLS_POLICY = "BackendTLSPolicy"
+    KEY_SETS = "KeySets"  # token keys fetched from issuers
     MESH_CONFIG = "MeshConfig"
     MESH_NETWORKS = "MeshNetworks"
     PEER = "Peer"  # what is served of another cluster of the mesh
@@ -49,7 +64,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KindInfo:
-    """How one kind is read. `whole` kinds have their fields beside metadata, not under `spec`."""
+    """How one kind is read. `whole` kinds have their fields beside metadata, not under `spec`.
+
+    `called` is the kind's name in its API where the table has another one, as two APIs use the same name.
+    """
 
     kind: Kind
     groups: frozenset[str]
@@ -58,6 +76,7 @@ class KindInfo:
     cluster_scoped: bool = False
     whole: bool = False
     security: bool = False
+    called: str = ""
 
 
 _NETWORKING = frozenset({"networking.istio.io"})
@@ -89,6 +108,14 @@ KINDS: dict[str, KindInfo] = {
         ),
     )
 }
+
+_BY_NAME = {(group, info.called or info.kind.value): info for info in KINDS.values() for group in info.groups}
+
+
+def info_of(group: str, kind: str) -> KindInfo | None:
+    """How objects of this API group and kind are read; None if they are not."""
+    return _BY_NAME.get((group, kind))
+
 
 # Kinds that are not followed yet, by group; those of the security group are named loudly, as nothing enforces them.
 UNBUILT = {

@@ -15,6 +15,7 @@ from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive
 from istiod.api.fields import Duration, Model, Port
 from istiod.api.formats import format_problem
 from istiod.api.problems import Problem, is_network
+from istiod.api.providers import DefaultProviders, ExtensionProvider, check_providers
 from istiod.api.sidecar import OutboundMode
 from istiod.api.virtualservice import HTTPRetry
 
@@ -147,12 +148,12 @@ class MeshConfig(Model):
     service_settings: tuple[ServiceSettings, ...] = ()
     dns_refresh_rate: Duration | None = None
     path_normalization: PathNormalization = PathNormalization()
+    extension_providers: tuple[ExtensionProvider, ...] = ()
+    default_providers: DefaultProviders = DefaultProviders()
+    enable_tracing: bool = False
     isthmus: IsthmusSettings = IsthmusSettings()
 
     # Known to Istio, not followed yet: accepted, and named by `ignored_settings`.
-    extension_providers: tuple[dict[str, Any], ...] = ()
-    default_providers: dict[str, Any] | None = None
-    enable_tracing: bool | None = None
     enable_prometheus_merge: bool | None = None
     disable_envoy_listener_log: bool | None = None
     ingress_class: str | None = None
@@ -195,6 +196,7 @@ def validate_mesh(mesh: MeshConfig) -> Iterator[Problem]:
     wrong = format_problem(mesh.access_log_format) if str(mesh.access_log_encoding) != "JSON" else ""
     if wrong:
         yield Problem("accessLogFormat", f"is no format string: {wrong}", "write %% for a percent sign")
+    yield from check_providers(mesh.extension_providers)
 
 
 class NetworkEndpoints(Model):

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from federation.model.findings import Finding, Severity
 from federation.model.labels import NO_LABELS, Labels
 from istiod.api.document import Document, NotYaml, parse_document, split_documents
-from istiod.api.kinds import KINDS, UNBUILT, VERSIONS, KindInfo
+from istiod.api.kinds import UNBUILT, VERSIONS, KindInfo, info_of
 from istiod.api.meshconfig import Defaults, MeshConfig, MeshNetworks, ignored_settings, validate_mesh, validate_networks
 from istiod.api.meta import AnyObject, Invalid, Meta, Object, Unbuilt
 from istiod.api.problems import Problem
@@ -68,9 +68,7 @@ def parse_object(document: Any, source: str) -> tuple[AnyObject | None, list[Fin
         return None, [_error(f"File {source}", "NotAnObject", "has no kind", "give apiVersion, kind and metadata")]
     kind = document["kind"][:100]
     group, _, version = str(document.get("apiVersion") or "").rpartition("/")
-    info = KINDS.get(kind)
-    if info is not None and group not in info.groups:
-        info = None  # another API's kind of the same name
+    info = info_of(group, kind)
     meta, problems = _meta(document.get("metadata"), cluster_scoped=info is not None and info.cluster_scoped)
     if meta is None:
         return None, [_of(problem, f"{kind} in {source}") for problem in problems]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
@@ -16,31 +16,47 @@ from google.protobuf.message import Message
 from istiod.encode.wire import pack
 from istiod.resolve.specs.listener import HttpConnection
 
-Wanted = Callable[[HttpConnection], bool]
+Filter = tuple[str, Message]  # name and configuration
 
 
-def _for_envoys(connection: HttpConnection) -> bool:
-    return not connection.proxyless
+def _grpc_web(connection: HttpConnection) -> Iterator[Filter]:
+    if connection.grpc_web:
+        yield "envoy.filters.http.grpc_web", GrpcWeb()
 
 
-def _grpc_stats() -> GrpcStats:
-    return GrpcStats(emit_filter_state=True)
+def _grpc_stats(connection: HttpConnection) -> Iterator[Filter]:
+    if not connection.proxyless:
+        yield "envoy.filters.http.grpc_stats", GrpcStats(emit_filter_state=True)
 
 
-# (name, configuration, which connection managers have it): later filters see what earlier ones did.
-FILTERS: tuple[tuple[str, Callable[[], Message], Wanted], ...] = (
-    ("envoy.filters.http.grpc_web", GrpcWeb, lambda connection: connection.grpc_web),
-    ("envoy.filters.http.grpc_stats", _grpc_stats, _for_envoys),
-    ("envoy.filters.http.fault", HTTPFault, _for_envoys),
-    ("envoy.filters.http.cors", Cors, _for_envoys),
-    ("envoy.filters.http.router", Router, lambda _: True),
+def _fault(connection: HttpConnection) -> Iterator[Filter]:
+    if not connection.proxyless:
+        yield "envoy.filters.http.fault", HTTPFault()
+
+
+def _cors(connection: HttpConnection) -> Iterator[Filter]:
+    if not connection.proxyless:
+        yield "envoy.filters.http.cors", Cors()
+
+
+def _router(_: HttpConnection) -> Iterator[Filter]:
+    yield "envoy.filters.http.router", Router()
+
+
+# Each entry gives the filters that a connection manager has at that place: later filters see what earlier ones did.
+FILTERS: tuple[Callable[[HttpConnection], Iterable[Filter]], ...] = (
+    _grpc_web,
+    _grpc_stats,
+    _fault,
+    _cors,
+    _router,
 )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def http_filters(connection: HttpConnection) -> tuple[HttpFilter, ...]:
     """The filters of a connection manager, in order."""
-    return tuple(_filter(name, make()) for name, make, wanted in FILTERS if wanted(connection))
+    return tuple(_filter(name, config) for entry in FILTERS for name, config in entry(connection))
 
 
 def _filter(name: str, config: Message) -> HttpFilter:

@@ -24,9 +24,14 @@ _SELECTING = (
     Kind.SIDECAR,
     Kind.DESTINATION_RULE,
     Kind.PEER_AUTHENTICATION,
+    Kind.REQUEST_AUTHENTICATION,
+    Kind.AUTHORIZATION_POLICY,
+    Kind.TELEMETRY,
+    Kind.ENVOY_FILTER,
     Kind.GATEWAY,
     Kind.VIRTUAL_SERVICE,
 )
+GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of pods that serve a Gateway of the Gateway API
 _NOTHING: Mapping[Any, Any] = {}
 
 
@@ -90,7 +95,7 @@ def label_keys(snapshot: Snapshot) -> frozenset[str]:
 
 @memo(size=2)
 def _label_keys(mesh: Any, *tables: Mapping[Any, Any]) -> frozenset[str]:
-    keys = {REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL, CLUSTER_LABEL, NETWORK_LABEL}
+    keys = {REGION_LABEL, ZONE_LABEL, SUBZONE_LABEL, CLUSTER_LABEL, NETWORK_LABEL, GATEWAY_LABEL}
     for table in tables:
         for item in table.values():
             keys.update(_selected_keys(item))
