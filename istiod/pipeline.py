@@ -25,11 +25,13 @@ from istiod.encode.listeners import encode_listener
 from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Configuration, Resource
 from istiod.encode.routes import encode_routes
 from istiod.resolve.config import ViewConfig, resolve_endpoints, resolve_view
+from istiod.resolve.reach import reaches
+from istiod.resolve.unsupported import unsupported_fields
 from istiod.snapshot import Changes, Snapshot, changes
-from istiod.view.classes import view_of
+from istiod.view.classes import label_keys, view_of
 from istiod.view.proxy import Proxy, ProxyView
 from istiod.xds.delivery import Delivery
-from istiod.xds.metrics import ENCODED, SHORT, VIEWS
+from istiod.xds.metrics import ENCODED, RESOLVED, SHORT, VIEWS
 from istiod.xds.stream import Stream
 
 log = structlog.get_logger("pipeline")
@@ -74,7 +76,8 @@ class Pipeline:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What `resolve` had to say, over all classes."""
-        return tuple(sorted({finding for item in self._classes.values() for finding in item.findings}))
+        found = {finding for item in self._classes.values() for finding in item.findings}
+        return tuple(sorted(found.union(unsupported_fields(self._snapshot) if self._snapshot is not None else ())))
 
     async def run(self) -> None:
         """Bring every class to each new snapshot, newest first, until cancelled."""
@@ -83,7 +86,8 @@ class Pipeline:
             old, self._snapshot = self._snapshot, snapshot
             changed = changes(old, snapshot)
             self._first.set()
-            await self._move_proxies(old, snapshot, changed)
+            if old is None or changed.config or changed.endpoints or label_keys(old) != label_keys(snapshot):
+                await self._move_proxies(old, snapshot, changed)
             for item in [c for c in self._classes.values() if c.streams]:
                 async with item.lock:
                     await self._advance(item, snapshot, changed, old)
@@ -148,8 +152,13 @@ class Pipeline:
     async def _advance(self, item: ViewClass, snapshot: Snapshot, changed: Changes, old: Snapshot | None) -> None:
         if item.revision == snapshot.revision:
             return
-        in_step = old is not None and item.revision == old.revision
-        if changed.config or item.delivery is None or not in_step:
+        if (
+            old is None
+            or item.delivery is None
+            or item.revision != old.revision
+            or changed.config
+            or reaches(old, snapshot, item.view, changed.objects)
+        ):
             await self._rebuild(item, snapshot)
             return
         delivery = _endpoints_only(item.delivery, snapshot, item.view, changed.endpoints)
@@ -160,6 +169,7 @@ class Pipeline:
 
     async def _rebuild(self, item: ViewClass, snapshot: Snapshot) -> None:
         """Make everything of a class anew, and tell whoever is in it already what differs."""
+        RESOLVED.inc()
         config = resolve_view(snapshot, item.view)
         configuration = await _encode(config)
         before: Configuration = item.delivery.configuration if item.delivery is not None else {}
@@ -178,7 +188,7 @@ class Pipeline:
 
 
 def _may_move(proxy: Proxy, old: Snapshot | None, new: Snapshot, changed: Changes) -> bool:
-    if changed.config or old is None:
+    if changed.config or old is None or label_keys(old) != label_keys(new):
         return True
     keys = {key for address in proxy.addresses for key in new.addresses.get(address, ())}
     before = {key for address in proxy.addresses for key in old.addresses.get(address, ())}

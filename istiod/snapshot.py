@@ -50,7 +50,8 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs between two snapshots: `config` anything but endpoints, `endpoints` the services whose endpoints do.
+    """What differs between two snapshots: `config` what may matter to every proxy, `objects` edited objects by kind
+    (`istiod.resolve.reach` tells to whom they matter), `endpoints` the services whose endpoints differ.
 
     An endpoint change that shows up in upstreams too counts as `config`: identities, mutual TLS, or endpoints that
     stand in the upstream itself (DNS, original destination). Whether a proxy's own ports changed,
@@ -59,9 +60,10 @@ class Changes:
 
     config: bool
     endpoints: frozenset[ServiceKey] = frozenset()
+    objects: Mapping[str, frozenset[NamespacedName]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return self.config or bool(self.endpoints)
+        return self.config or bool(self.endpoints) or bool(self.objects)
 
 
 # Tables whose content reaches proxies only through services and endpoints.
@@ -119,10 +121,13 @@ def changes(old: Snapshot | None, new: Snapshot) -> Changes:
     """What has to be computed again for proxies that have the old snapshot's configuration."""
     if old is None or old.mesh is not new.mesh or old.services is not new.services or old.gateways is not new.gateways:
         return Changes(config=True)
-    if any(kind not in _REGISTRY_KINDS for kind in changed_keys(old.tables, new.tables)):
-        return Changes(config=True)
+    objects = {
+        kind: frozenset(changed_keys(old.tables.get(kind, {}), new.tables.get(kind, {})))
+        for kind in changed_keys(old.tables, new.tables)
+        if kind not in _REGISTRY_KINDS
+    }
     touched = frozenset(changed_keys(old.endpoints, new.endpoints))
-    return Changes(config=any(_reaches_upstream(key, old, new) for key in touched), endpoints=touched)
+    return Changes(any(_reaches_upstream(key, old, new) for key in touched), touched, objects)
 
 
 def _reaches_upstream(key: ServiceKey, old: Snapshot, new: Snapshot) -> bool:

@@ -17,6 +17,7 @@ from istiod.api.kinds import Kind
 from istiod.events import Event
 from istiod.registry.contribution import Place
 from istiod.resolve.config import resolve_view
+from istiod.resolve.unsupported import unsupported_fields
 from istiod.snapshot import Snapshot, SnapshotBuilder
 from istiod.sources.files import FilesSource
 from istiod.store import Store
@@ -69,7 +70,7 @@ def analyze_events(events: Sequence[Event]) -> list[Finding]:
     store = Store()
     store.apply(events)
     snapshot = SnapshotBuilder(Place("cluster", "network")).build(store.tables())
-    found = set(snapshot.findings)
+    found = {*snapshot.findings, *unsupported_fields(snapshot)}
     for proxy in _proxies(snapshot):
         found.update(resolve_view(snapshot, view_of(proxy, snapshot)).findings)
     return sorted(found, key=lambda finding: (-finding.severity, finding))

@@ -30,7 +30,6 @@ from istiod.resolve.specs.cluster import ClusterSpec
 from istiod.resolve.specs.endpoints import EndpointsSpec
 from istiod.resolve.specs.listener import ListenerSpec
 from istiod.resolve.specs.route import RouteConfigSpec
-from istiod.resolve.unsupported import unsupported_fields
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
 
@@ -102,7 +101,7 @@ def _sidecar(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
         endpoints=_endpoints(snapshot, view, scope.services),
         listeners=(*parts.listeners, inbound_listener(snapshot, view)),
         routes=parts.routes,
-        findings=(*parts.findings, *port_conflicts(view), *unsupported_fields(snapshot)),
+        findings=(*parts.findings, *port_conflicts(view)),
     )
 
 
@@ -116,7 +115,7 @@ def _router(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
         endpoints=(*_endpoints(snapshot, view, scope.services), *_passed_endpoints(snapshot, view, passed)),
         listeners=built.listeners,
         routes=built.routes,
-        findings=(*port_findings(table_of(snapshot, "Gateway"), view), *unsupported_fields(snapshot)),
+        findings=port_findings(table_of(snapshot, "Gateway"), view),
     )
 
 
@@ -132,7 +131,6 @@ def _proxyless(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
         endpoints=_endpoints(snapshot, view, scope.services),
         listeners=listeners,
         routes=routes,
-        findings=unsupported_fields(snapshot),
     )
 
 

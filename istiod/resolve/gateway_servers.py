@@ -86,6 +86,15 @@ def open_ports(table: Table, view: ProxyView) -> tuple[OpenPort, ...]:
     return tuple(OpenPort(port, bind, tuple(_fitting(servers))) for (port, bind), servers in sorted(found.items()))
 
 
+def gateways_of(table: Table, view: ProxyView) -> frozenset[str]:
+    """The Gateways that select a router, as `namespace/name`."""
+    return frozenset(
+        str(item.meta.key)
+        for item in valid_objects(table, Gateway)
+        if view.labels.selected_by(item.spec.selector or {})
+    )
+
+
 def _server(gateway: NamespacedName, server: Server, view: ProxyView) -> GatewayServer:
     domain = view.dns_domain.partition(".svc.")[2] or "cluster.local"
     protocol = protocol_word(server.port.protocol) or Protocol.TCP

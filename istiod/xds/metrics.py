@@ -19,3 +19,4 @@ CONVERGENCE = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 20, 30),
 )
 VIEWS = Gauge("isthmus_views", "Classes of proxies with equal configuration.")
+RESOLVED = Counter("isthmus_views_resolved", "Classes of proxies whose whole configuration was computed anew.")

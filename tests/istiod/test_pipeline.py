@@ -21,7 +21,7 @@ from istiod.registry.contribution import Place
 from istiod.snapshot import Snapshot, SnapshotBuilder
 from istiod.store import Store
 from istiod.view.proxy import Proxy, ProxyType
-from istiod.xds.metrics import ENCODED
+from istiod.xds.metrics import ENCODED, RESOLVED
 from istiod.xds.session import Request
 from istiod.xds.stream import Stream
 
@@ -73,11 +73,11 @@ class World:
                 if revision >= snapshot.revision:
                     return
 
-    async def connect(self, name: str, locality: Locality) -> Stream:
+    async def connect(self, name: str, locality: Locality, namespace: str = "apps") -> Stream:
         """A proxy that has taken its upstreams and their endpoints."""
         stream = Stream(True, 1)
         proxy = Proxy(
-            f"{name}.apps", ProxyType.SIDECAR, name, "apps", "default", "apps.svc.cluster.local", (f"10.255.0.{name}",),
+            f"{name}.apps", ProxyType.SIDECAR, name, namespace, "default", "apps.svc.cluster.local", (f"10.255.0.{name}",),
             "c", "n", locality, Labels({"app": "caller"}),
         )  # fmt: skip
         stream.proxy = proxy
@@ -143,3 +143,31 @@ async def test_one_route_more_encodes_what_it_changes(world: World) -> None:
     world.put([yaml.safe_dump({**rule, "metadata": {"name": "seven", "namespace": "apps"}})])
     await world.pushed()
     assert since(before) == {"rds": 1}
+
+
+def virtual_service(name: str, number: int, timeout: str, namespace: str = "apps", **spec: object) -> str:
+    """A rule for one service."""
+    route = {"route": [{"destination": {"host": f"s{number}.test"}}], "timeout": timeout}
+    document = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"hosts": [f"s{number}.test"], "http": [route], **spec},
+    }
+    return yaml.safe_dump(document)
+
+
+async def test_an_edited_virtual_service_is_resolved_for_the_views_that_see_it_alone(world: World) -> None:
+    world.put(virtual_service(f"v{n}", n, "1s", f"team-{n % 10}", exportTo=["."]) for n in range(200))
+    await world.pushed()
+    for number in range(40):
+        await world.connect(str(number), HERE, f"team-{number % 20}")
+    resolved, before = RESOLVED._value.get(), encoded()
+    world.put([virtual_service("v7", 7, "2s", "team-7", exportTo=["."])])
+    await world.pushed()
+    assert RESOLVED._value.get() - resolved == 1  # of the twenty views that there are
+    assert since(before) == {"rds": 1}
+    world.put([virtual_service("v7", 7, "3s", "team-7", exportTo=["team-3"])])  # gone for one, new for another
+    await world.pushed()
+    assert RESOLVED._value.get() - resolved == 3
+    assert since(before) == {"rds": 3}
