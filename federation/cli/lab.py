@@ -16,9 +16,11 @@ from typing import Annotated, TypeVar
 import typer
 
 from federation.cli.output import DEGRADED, OK, Format, Output, Timeout, console, errors, fail, run_async, say, show
+from federation.lab.applying import Applied
 from federation.lab.capture import APP_UID, PROXY_UID
 from federation.lab.client import Exchange
 from federation.lab.config import default_config, load_config
+from federation.lab.examples import example_config, example_names, write_example
 from federation.lab.faults import Delay, How
 from federation.lab.lab import Lab, LabStatus, existing
 from federation.lab.load import parse_headers
@@ -48,6 +50,9 @@ def up(
         int, typer.Option("--clusters", min=1, max=50, help="How many clusters of the default kind.")
     ] = 2,
     config: Annotated[Path | None, typer.Option("--config", help="lab.yaml: clusters, workloads, services.")] = None,
+    example: Annotated[
+        str, typer.Option("--example", help=f"A lab with files to try: {', '.join(example_names())}.")
+    ] = "",
     name: Name = "lab",
     join: Annotated[
         bool, typer.Option(help="Let the clusters join one mesh; without it they know nothing of each other.")
@@ -60,6 +65,7 @@ def up(
     isthmus lab up
     isthmus lab up --clusters 3 --name trio
     isthmus lab up --config lab.yaml
+    isthmus lab up --example articles
 
     A lab.yaml says what differs from the default:
 
@@ -69,7 +75,7 @@ def up(
     """
     lab = Lab(name)
     try:
-        wanted = load_config(config) if config else default_config(clusters)
+        wanted = example_config(example) if example else load_config(config) if config else default_config(clusters)
     except IsthmusError as error:
         fail(error)
         return
@@ -81,6 +87,7 @@ def up(
                 say(f"logs are in {lab.files.directory / 'logs'}")
                 say(f"`isthmus lab down --name {name}` removes what was made")
             raise
+    files = write_example(example, lab.files.example) if example else []
     status = lab.status()
     say(f"lab {name} is up after {status.up_seconds:g} s, {len(status.processes)} processes; its files:")
     say(status.directory)
@@ -88,6 +95,8 @@ def up(
     if output is Format.TABLE:
         console.print(f'\nexport ISTHMUS_ISTIOD="{" ".join(status.istiods)}"', soft_wrap=True, markup=False)
         console.print("isthmus status", markup=False)
+        for file in files:
+            console.print(f"isthmus lab apply {file.stem}", markup=False)
 
 
 @contextmanager
@@ -142,6 +151,56 @@ def _show_status(status: LabStatus, output: Format) -> None:
 
 def _coloured(state: str) -> str:
     return state if state == "running" else f"[red]{state}[/]"
+
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE…", help="YAML files with objects, or names of the example's files.")
+]
+Clusters = Annotated[list[str] | None, typer.Option("--cluster", help="Only in this cluster; repeatable.")]
+
+
+@app.command("apply")
+def apply(
+    files: Files, cluster: Clusters = None, name: Name = "lab", output: Output = Format.TABLE, timeout: Timeout = 30.0
+) -> None:
+    """Put objects into the clusters, and wait until every proxy has what follows. Exit code 1 if something is wrong.
+
+    isthmus lab apply canary
+    isthmus lab apply my-rules.yaml --cluster west
+    """
+    lab = Lab(name)
+    applied = run_async(lab.apply(_sources(lab, files), cluster or (), timeout), timeout + 5)
+    _show_applied(applied, output)
+
+
+@app.command("delete")
+def delete(
+    files: Files, cluster: Clusters = None, name: Name = "lab", output: Output = Format.TABLE, timeout: Timeout = 30.0
+) -> None:
+    """Take objects away that were applied, by the same names, and wait until every proxy has what follows.
+
+    isthmus lab delete canary
+    """
+    lab = Lab(name)
+    applied = run_async(lab.delete(_sources(lab, files), cluster or (), timeout), timeout + 5)
+    _show_applied(applied, output)
+
+
+def _sources(lab: Lab, names: Sequence[str]) -> list[Path]:
+    """The files that are meant: paths, else those of the example."""
+    return [path if (path := lab.files.example / f"{name}.yaml").exists() else Path(name) for name in names]
+
+
+def _show_applied(applied: Sequence[Applied], output: Format) -> None:
+    show(applied, output, ("CLUSTER", "FILES", "PROXIES"), [
+        (item.cluster, ", ".join(item.files), "have what follows" if item.changed else "nothing changed")
+        for item in applied
+    ])  # fmt: skip
+    found = {finding: None for item in applied for finding in item.findings}
+    for finding in found if output is Format.TABLE else ():
+        said = f"{finding.severity}: {finding.object} {finding.path}: {finding.message}; {finding.fix}"
+        console.print(said, markup=False, soft_wrap=True)
+    raise typer.Exit(DEGRADED if any(finding.severity == "error" for finding in found) else OK)
 
 
 @app.command("call")

@@ -49,10 +49,13 @@ class Cluster(_Model):
 class Workload(_Model):
     """Pods of one kind, the same in each of its clusters (all unless named), spread over the zones in turn.
 
-    With port 0 it serves nothing: a client. `delay_ms` is how long the sample application takes over a request.
+    With port 0 it serves nothing: a client. `delay_ms` is how long the sample application takes over a request. Several
+    workloads of one `app` are its versions, and stand behind the same Services.
     """
 
     name: Name
+    app: str = ""
+    version: str = ""
     namespace: Name = "demo"
     service_account: str = ""
     clusters: tuple[Name, ...] = ()
@@ -61,9 +64,14 @@ class Workload(_Model):
     delay_ms: float = Field(default=0, ge=0)
     sidecar: bool = True
 
+    @property
+    def application(self) -> str:
+        """The label `app` of its pods: its own name unless it is a version of something."""
+        return self.app or self.name
+
 
 class Service(_Model):
-    """A Service in front of a workload, in each of its clusters (those of the workload unless named)."""
+    """A Service in front of a workload, or of all workloads of an app, in each of their clusters unless named."""
 
     name: Name
     workload: Name
@@ -111,10 +119,12 @@ def _problems(config: LabConfig) -> list[str]:
     for item, chosen in (*placed, *((service.name, service.clusters) for service in config.services)):
         found += [f"{item!r} names cluster {c!r}, which is not there" for c in chosen if c not in names]
     for service in config.services:
-        if service.workload not in workloads:
+        members = [w for w in config.workloads if w.application == service.workload]
+        if not members:
             found.append(f"service {service.name!r} names workload {service.workload!r}, which is not there")
-        elif not next(w for w in config.workloads if w.name == service.workload).port:
-            found.append(f"service {service.name!r}: workload {service.workload!r} has no port")
+        found += [f"service {service.name!r}: workload {w.name!r} has no port" for w in members if not w.port]
+        if len({(w.namespace, w.port) for w in members}) > 1:
+            found.append(f"service {service.name!r}: its workloads differ in namespace or port")
     return found
 
 

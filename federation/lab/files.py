@@ -47,6 +47,11 @@ class LabFiles:
         """The mesh's root and the store's certificates."""
         return AuthorityFiles(self.directory / "mesh")
 
+    @property
+    def example(self) -> Path:
+        """The files of the example that the lab was started with."""
+        return self.directory / "example"
+
     def member(self, cluster: str) -> ClusterFiles:
         """A cluster's membership."""
         return ClusterFiles(self.cluster(cluster) / "member")

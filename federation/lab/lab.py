@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from federation.lab import faults, netns, probe, process
+from federation.lab.applying import Applied, Applying
 from federation.lab.capture import APP_UID
 from federation.lab.client import Exchange
 from federation.lab.config import LabConfig
@@ -194,6 +195,23 @@ class Lab:
             await asyncio.to_thread(_make_writable, records)
         output = await run_inside(self.command_in(what, argv), seconds + timeout + 30)
         return msgspec.json.decode(output, type=LoadReport)
+
+    async def apply(
+        self, sources: Sequence[Path], clusters: Sequence[str] = (), timeout: float = 30.0
+    ) -> list[Applied]:
+        """Put files with objects into clusters (all unless named), until every proxy has taken what follows.
+
+        Raises InvalidInput, Unavailable.
+        """
+        deadline = time.monotonic() + timeout
+        return await Applying(self.files, self.plan(), clusters, deadline).apply(sources)
+
+    async def delete(
+        self, sources: Sequence[Path], clusters: Sequence[str] = (), timeout: float = 30.0
+    ) -> list[Applied]:
+        """Take files away that were applied, known by their names. Raises InvalidInput, Unavailable."""
+        deadline = time.monotonic() + timeout
+        return await Applying(self.files, self.plan(), clusters, deadline).delete(sources)
 
     def logs(self, what: str) -> dict[str, Path]:
         """Logs of the processes that a WHAT means, by process key; also of a name server (`east/dns`)."""

@@ -37,9 +37,9 @@ def render_names(plan: Plan, cluster: str) -> dict[str, list[str]]:
 def pod_labels(node: Node, network: str) -> dict[str, str]:
     """The labels of a pod, the ones that Istio's injection adds included."""
     workload = node.workload
-    name = workload.name if workload else node.role.value
     labels = {
-        "app": name,
+        "app": workload.application if workload else node.role.value,
+        **({"version": workload.version} if workload and workload.version else {}),
         "topology.kubernetes.io/region": node.locality.region,
         "topology.kubernetes.io/zone": node.locality.zone,
         "topology.istio.io/network": network,

@@ -230,8 +230,8 @@ def _cluster_nodes(
 
 def _services(config: LabConfig, cluster: Cluster, index: int, nodes: list[Node]) -> Iterator[VirtualService]:
     for number, service in enumerate(config.services, 1):
-        workload = next(w for w in config.workloads if w.name == service.workload)
-        pods = tuple(n for n in nodes if n.cluster == cluster.name and n.workload == workload)
+        members = [w for w in config.workloads if w.application == service.workload]
+        pods = tuple(n for n in nodes if n.cluster == cluster.name and n.workload in members)
         if cluster.name in service.clusters or (not service.clusters and pods):
             address = f"10.{100 + index}.{number >> 8}.{number & 255}"
-            yield VirtualService(service, cluster.name, workload.namespace, address, workload.port, pods)
+            yield VirtualService(service, cluster.name, members[0].namespace, address, members[0].port, pods)

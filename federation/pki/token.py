@@ -24,9 +24,10 @@ AUDIENCE = "istio-ca"
 MAX_TOKEN_CHARACTERS = 8_192
 
 
-class _Header(msgspec.Struct):
+class _Header(msgspec.Struct, omit_defaults=True):
     alg: str
-    typ: str = "JWT"
+    typ: str = ""
+    kid: str = ""
 
 
 class _Claims(msgspec.Struct):
@@ -48,13 +49,19 @@ class TokenIdentity:
 
 def issue_token(key: PrivateKey, identity: TokenIdentity) -> str:
     """A token for a service account."""
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("workload tokens are signed with EC P-256 keys")
     subject = f"system:serviceaccount:{identity.namespace}:{identity.service_account}"
     claims = _Claims(subject, AUDIENCE, identity.expires, identity.cluster)
-    body = f"{_encode(msgspec.json.encode(_Header('ES256')))}.{_encode(msgspec.json.encode(claims))}"
+    return sign_es256(key, msgspec.json.encode(claims))
+
+
+def sign_es256(key: PrivateKey, claims: bytes, key_id: str = "") -> str:
+    """A JWT with these claims (JSON), signed with ES256 (RFC 7515, RFC 7518 §3.4); raises ValueError for other keys."""
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("tokens are signed with EC P-256 keys")
+    header = msgspec.json.encode(_Header("ES256", "JWT", key_id))
+    body = f"{base64url(header)}.{base64url(claims)}"
     r, s = decode_dss_signature(key.sign(body.encode(), ec.ECDSA(hashes.SHA256())))
-    return f"{body}.{_encode(r.to_bytes(32) + s.to_bytes(32))}"
+    return f"{body}.{base64url(r.to_bytes(32) + s.to_bytes(32))}"
 
 
 def verify_token(token: str, public_pem: bytes, cluster: str, now: float) -> TokenIdentity:
@@ -102,7 +109,8 @@ def _identity(claims: _Claims, cluster: str, now: float) -> TokenIdentity:
     return TokenIdentity(parts[2], parts[3], claims.cluster, claims.exp)
 
 
-def _encode(raw: bytes) -> str:
+def base64url(raw: bytes) -> str:
+    """Base64url without padding (RFC 7515 §2)."""
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 

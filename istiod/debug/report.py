@@ -135,7 +135,8 @@ class FindingReport(Struct, frozen=True):
 
 
 class IstiodReport(Struct, frozen=True):
-    """One control plane's answer. `changed_seconds` is the age of its newest snapshot, None before the first.
+    """One control plane's answer. `changed_seconds` is the age of its newest snapshot, None before the first; `pushed`
+    is the revision that every class of proxies was brought to.
 
     `unconnected` are workloads of this cluster (`name.namespace`) that are served to callers as having a sidecar, while
     no proxy of theirs is connected.
@@ -156,6 +157,7 @@ class IstiodReport(Struct, frozen=True):
     proxies: tuple[ProxyReport, ...]
     findings: tuple[FindingReport, ...]
     unconnected: tuple[str, ...] = ()
+    pushed: int = 0
 
 
 class ResourceReport(Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import structlog
 
 from federation.model.findings import Finding
 from federation.runtime.ready import Readiness
+from istiod.api.kinds import Kind
 from istiod.ca.authority_files import AuthorityFiles
 from istiod.debug.report import ConfigReport, FederationReport, IstiodReport
 from istiod.debug.views import (
@@ -24,6 +26,8 @@ from istiod.debug.views import (
 )
 from istiod.ingest import Ingest
 from istiod.pipeline import Pipeline
+from istiod.resolve.credentials import credential_findings, expired_credentials
+from istiod.resolve.objects import table_of
 from istiod.settings import Settings
 
 log = structlog.get_logger("findings")
@@ -63,12 +67,16 @@ class StatusSource:
             proxies=tuple(proxy_report(stream, now, wall) for stream in self.pipeline.streams),
             findings=findings_report(self.findings()),
             unconnected=unconnected_report(snapshot, self.pipeline.streams),
+            pushed=self.pipeline.pushed.peek() or 0,
         )
 
     def findings(self) -> list[Finding]:
         """What sources, the registry, the resolvers of connected proxies and the CA found, each once."""
         snapshot = self.ingest.snapshots.peek()
         found = {*(snapshot.findings if snapshot else ()), *self.pipeline.findings, *self.authority.findings}
+        if snapshot is not None:
+            found.update(expired_credentials(table_of(snapshot, Kind.SECRET), datetime.now(UTC)))
+            found.update(item for view in self.pipeline.views for item in credential_findings(snapshot, view))
         return sorted(found)
 
     async def log_findings(self) -> None:
