@@ -20,6 +20,7 @@ HEALTH_PORT = 15021
 STATS_PORT = 15090
 TOKEN_SDS_FILE = "xds-token.sds.json"
 _TYPE = "type.googleapis.com/"
+ISTIO_VERSION = "1.32.0"  # whose API is meant: patches may be for proxies of some versions only
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _DOWNSTREAM_LIMIT = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 
@@ -135,6 +136,7 @@ def _node(proxy: ProxyBootstrap) -> Json:
         "INSTANCE_IPS": ",".join((proxy.address, *proxy.extra_addresses)),
         "INTERCEPTION_MODE": "REDIRECT",
         "ISTHMUS_SDS": "true",
+        "ISTIO_VERSION": ISTIO_VERSION,
     }
     if proxy.requested_networks:
         metadata["REQUESTED_NETWORK_VIEW"] = ",".join(proxy.requested_networks)
@@ -304,6 +306,7 @@ def _stats() -> Json:
         "http.inbound",
         "http.outbound",
         "tcp.outbound_passthrough",
+        "istio.",
     )
     suffixes = (
         "upstream_cx_total",

@@ -28,10 +28,12 @@ from federation.runtime.supervise import Service, supervise
 from istiod.api.kinds import Kind
 from istiod.ca.authn import Authenticator
 from istiod.ca.authority_files import AuthorityFiles
+from istiod.ca.credentials import CredentialProvider
 from istiod.ca.secrets import SecretProvider
 from istiod.ca.server import CertificateService, ServerTls
 from istiod.debug.http import Query, View, debug_app, metrics_app
 from istiod.debug.status import StatusSource
+from istiod.debug.views import gateway_api_view
 from istiod.events import MESH_KEY, Upsert
 from istiod.federate import Federation, keep_ledger, load_ledger
 from istiod.ingest import Ingest, names_view, registry_view
@@ -47,6 +49,7 @@ from istiod.settings import (
 )
 from istiod.snapshot import SnapshotBuilder
 from istiod.sources.files import FilesSource
+from istiod.sources.keysets import KeySets
 from istiod.xds.server import OPTIONS, AdsServer
 
 log = structlog.get_logger("istiod")
@@ -112,6 +115,9 @@ def run_command(
     workload_ttl: Annotated[
         float, typer.Option(envvar=_env("WORKLOAD_TTL"), help="Lifetime of workload certificates, seconds.")
     ] = 86_400.0,
+    key_refresh: Annotated[
+        float, typer.Option(envvar=_env("KEY_REFRESH"), help="How often token issuers are asked for keys, seconds.")
+    ] = 1200.0,
     etcd: Annotated[str, typer.Option(envvar=_env("ETCD"), help="Endpoints of the shared store, host:port,…")] = "",
     etcd_ca: Annotated[Path | None, typer.Option(envvar=_env("ETCD_CA"))] = None,
     etcd_cert: Annotated[Path | None, typer.Option(envvar=_env("ETCD_CERT"))] = None,
@@ -143,6 +149,7 @@ def run_command(
         server_names=tuple(server_name or ()),
         etcd=EtcdSettings(tuple(part for part in etcd.split(",") if part), etcd_ca, etcd_cert, etcd_key),
         workload_ttl=workload_ttl,
+        key_refresh=key_refresh,
     )
     _with_uvloop(_serve(settings))
 
@@ -161,18 +168,21 @@ async def _serve(settings: Settings) -> None:
     ingest = Ingest(builder, sources, readiness)
     ingest.emit([Upsert(Kind.MESH_CONFIG, MESH_KEY, own_mesh_config(None, settings))])
     pipeline = Pipeline(ingest.snapshots)
+    key_sets = KeySets(ingest.snapshots, ingest.emit, settings.key_refresh)
     authenticator = Authenticator(settings.workload_token_key, settings.cluster, settings.trust_domain)
     authority = AuthorityFiles(_ca_directory(settings), settings.trust_domain, timedelta(seconds=settings.workload_ttl))
     secrets = SecretProvider(authority.issuers)
-    ads = AdsServer(pipeline, authenticator.authorize, secrets.serve)
+    credentials = CredentialProvider(ingest.snapshots)
+    ads = AdsServer(pipeline, authenticator.authorize, secrets.serve, credentials.serve)
     csr = CertificateService(authority.issuers, authenticator)
     views = _views(ingest, pipeline)
     source = StatusSource(settings, VERSION, readiness, ingest, pipeline, authority, views)
-    views |= {"status": source.status, "findings": source.findings}
+    views |= {"status": source.status, "findings": source.findings, "analysis": source.analysis}
     services = [
         Service("ingest", ingest.run, essential=True),
         Service("pipeline", pipeline.run, essential=True),
         Service("findings", source.log_findings),
+        Service("keysets", key_sets.run),
         Service("http", _http(settings, readiness, views, {"config": source.config}), essential=True),
     ]
     if settings.config_dir:
@@ -183,7 +193,8 @@ async def _serve(settings: Settings) -> None:
     if settings.xds:
         services.append(
             Service(
-                "xds", _grpc(str(settings.xds), None, ingest, [ads.handlers(secure=False), csr.handlers(secure=False)])
+                "xds",
+                _grpc(str(settings.xds), None, key_sets, [ads.handlers(secure=False), csr.handlers(secure=False)]),
             )
         )
     if settings.secure_xds:
@@ -191,10 +202,11 @@ async def _serve(settings: Settings) -> None:
             authority.ensure(settings.cluster)
         tls = ServerTls(authority.issuers, _server_names(settings))
         services.append(Service("ca", authority.run))
+        services.append(Service("credentials", credentials.run))
         services.append(
             Service(
                 "secure-xds",
-                _grpc(str(settings.secure_xds), tls, ingest, [ads.handlers(secure=True), csr.handlers(secure=True)]),
+                _grpc(str(settings.secure_xds), tls, key_sets, [ads.handlers(secure=True), csr.handlers(secure=True)]),
             )
         )
     if settings.state:
@@ -228,11 +240,11 @@ def _server_names(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _grpc(address: str, tls: ServerTls | None, ingest: Ingest, handlers: list[Any]) -> Callable[[], Awaitable[None]]:
+def _grpc(address: str, tls: ServerTls | None, key_sets: KeySets, handlers: list[Any]) -> Callable[[], Awaitable[None]]:
     """A gRPC listener that opens when there is something to serve."""
 
     async def run() -> None:
-        await ingest.snapshots.wait()
+        await key_sets.first_answers()
         server = grpc.aio.server(options=OPTIONS)
         server.add_generic_rpc_handlers(tuple(handlers))
         if tls is None:
@@ -256,6 +268,7 @@ def _views(ingest: Ingest, pipeline: Pipeline) -> dict[str, View]:
     return {
         "registryz": lambda: registry_view(ingest.snapshots.peek()),
         "names": lambda: names_view(ingest.snapshots.peek()),
+        "gateway-api": lambda: gateway_api_view(ingest.snapshots.peek()),
         "syncz": lambda: [stream.status(time.monotonic(), time.time()) for stream in pipeline.streams],
     }
 

@@ -22,13 +22,16 @@ from istiod.encode.cache import Encoded
 from istiod.encode.clusters import encode_cluster
 from istiod.encode.endpoints import encode_endpoints
 from istiod.encode.listeners import encode_listener
-from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Configuration, Resource
+from istiod.encode.patch_added import added_resources
+from istiod.encode.patch_report import NO_PATCHES, PatchReport, idle_patches, report_of, value_findings
+from istiod.encode.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, Configuration, Resource
 from istiod.encode.routes import encode_routes
 from istiod.resolve.config import ViewConfig, resolve_endpoints, resolve_view
+from istiod.resolve.provider_findings import provider_findings
 from istiod.resolve.reach import reaches
 from istiod.resolve.unsupported import unsupported_fields
 from istiod.snapshot import Changes, Snapshot, changes
-from istiod.view.classes import label_keys, view_of
+from istiod.view.classes import looked_at, view_of
 from istiod.view.proxy import Proxy, ProxyView
 from istiod.xds.delivery import Delivery
 from istiod.xds.metrics import ENCODED, RESOLVED, SHORT, VIEWS
@@ -52,6 +55,7 @@ class ViewClass:
     delivery: Delivery | None = None
     revision: int = 0
     findings: tuple[Finding, ...] = ()
+    patches: PatchReport = NO_PATCHES
     streams: set[Stream] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -74,10 +78,19 @@ class Pipeline:
         return tuple(self._home)
 
     @property
+    def views(self) -> tuple[ProxyView, ...]:
+        """The classes of connected proxies."""
+        return tuple(item.view for item in self._classes.values() if item.streams)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
-        """What `resolve` had to say, over all classes."""
-        found = {finding for item in self._classes.values() for finding in item.findings}
-        return tuple(sorted(found.union(unsupported_fields(self._snapshot) if self._snapshot is not None else ())))
+        """What `resolve` had to say, over all classes that some proxy is in; others are not kept up to date."""
+        found = {finding for item in self._classes.values() if item.streams for finding in item.findings}
+        found |= set(idle_patches(item.patches for item in self._classes.values() if item.streams))
+        if self._snapshot is not None:
+            found |= {*unsupported_fields(self._snapshot), *value_findings(self._snapshot)}
+            found |= set(provider_findings(self._snapshot))
+        return tuple(sorted(found))
 
     async def run(self) -> None:
         """Bring every class to each new snapshot, newest first, until cancelled."""
@@ -86,7 +99,7 @@ class Pipeline:
             old, self._snapshot = self._snapshot, snapshot
             changed = changes(old, snapshot)
             self._first.set()
-            if old is None or changed.config or changed.endpoints or label_keys(old) != label_keys(snapshot):
+            if old is None or changed.config or changed.endpoints or looked_at(old) != looked_at(snapshot):
                 await self._move_proxies(old, snapshot, changed)
             for item in [c for c in self._classes.values() if c.streams]:
                 async with item.lock:
@@ -176,6 +189,9 @@ class Pipeline:
         delivery = _difference(before, configuration, snapshot.revision)
         item.revision = snapshot.revision
         item.findings = config.findings
+        item.patches = report_of(
+            config.patches, config.removed, (made for named in configuration.values() for made in named.values())
+        )
         if item.delivery is None or delivery.changed or delivery.removed:
             item.delivery = delivery
             await _tell(item.streams, delivery, self._since)
@@ -188,7 +204,7 @@ class Pipeline:
 
 
 def _may_move(proxy: Proxy, old: Snapshot | None, new: Snapshot, changed: Changes) -> bool:
-    if changed.config or old is None or label_keys(old) != label_keys(new):
+    if changed.config or old is None or looked_at(old) != looked_at(new):
         return True
     keys = {key for address in proxy.addresses for key in new.addresses.get(address, ())}
     before = {key for address in proxy.addresses for key in old.addresses.get(address, ())}
@@ -197,12 +213,16 @@ def _may_move(proxy: Proxy, old: Snapshot | None, new: Snapshot, changed: Change
 
 async def _encode(config: ViewConfig) -> dict[str, dict[str, Resource]]:
     """All resources of a view, letting others run every few milliseconds."""
-    return {
+    resources = {
         CLUSTER: await _encode_all(CLUSTER, encode_cluster, config.clusters),
         ENDPOINTS: await _encode_all(ENDPOINTS, encode_endpoints, config.endpoints),
         LISTENER: await _encode_all(LISTENER, encode_listener, config.listeners),
         ROUTES: await _encode_all(ROUTES, encode_routes, config.routes),
+        EXTENSION: {},
     }
+    for type_url, resource in added_resources(config.added):
+        resources[type_url].setdefault(resource.name, resource)
+    return resources
 
 
 async def _encode_all(type_url: str, encode: Encoded[S, Resource], specs: Iterable[S]) -> dict[str, Resource]:

@@ -79,6 +79,7 @@ class Settings:
     domain: str = "cluster.local"
     publish: bool = True
     workload_ttl: float = 86_400.0
+    key_refresh: float = 1200.0  # as Istio's PILOT_JWT_PUB_KEY_REFRESH_INTERVAL
 
 
 def own_mesh_config(mesh: MeshConfig | None, settings: Settings) -> MeshConfig:

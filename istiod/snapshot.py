@@ -16,9 +16,12 @@ from federation.model.identity import SpiffeId
 from federation.model.names import NamespacedName, ServiceKey
 from federation.model.service import Resolution, Service
 from federation.model.workload import Endpoint, NetworkGateway
+from federation.table import Peer
 from istiod.api.kinds import Kind
 from istiod.api.meshconfig import MeshConfig
+from istiod.discovery import discovered
 from istiod.events import MESH_KEY
+from istiod.gatewayapi.translate import NOTHING, Translation, Translator, with_derived
 from istiod.registry.build import DEFAULT_MESH, Registry, RegistryBuilder
 from istiod.registry.contribution import Contribution, Place
 from istiod.registry.difference import changed_keys
@@ -31,8 +34,9 @@ class Snapshot:
 
     `services` is sorted as conflicts are settled: oldest first, then by host and namespace. `hosts` lists the services
     of a host (several namespaces may own one). `addresses` maps a workload's address to the services that have it as
-    endpoint. `tables` are the raw objects by kind, for the policies that `resolve` looks up. `local` is what this
-    cluster declares.
+    endpoint. `tables` are the objects by kind, for the policies that `resolve` looks up: raw ones, and those derived of
+    the Gateway API, whose statuses are in `gateway_api`. `local` is what this cluster declares. `peer_domains` are the
+    trust domains of the mesh's other clusters, sorted.
     """
 
     revision: int
@@ -46,6 +50,8 @@ class Snapshot:
     local: Mapping[ServiceKey, Contribution] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     synced: frozenset[str] = frozenset()
+    peer_domains: tuple[str, ...] = ()
+    gateway_api: Translation = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,16 @@ _REGISTRY_KINDS = frozenset(
         Kind.WORKLOAD_ENTRY,
         Kind.PEER,
         Kind.SERVICE_EXPORT,
+        # those that reach proxies through what is derived of them (`istiod.gatewayapi`)
+        Kind.GATEWAY_CLASS,
+        Kind.KUBERNETES_GATEWAY,
+        Kind.HTTP_ROUTE,
+        Kind.GRPC_ROUTE,
+        Kind.TLS_ROUTE,
+        Kind.TCP_ROUTE,
+        Kind.REFERENCE_GRANT,
+        Kind.BACKEND_TLS_POLICY,
+        Kind.CONFIG_MAP,
     }
 )
 
@@ -87,6 +103,7 @@ class SnapshotBuilder:
 
     def __init__(self, place: Place, ledger: Mapping[str, str] | None = None) -> None:
         self._registry = RegistryBuilder(place, ledger)
+        self._translator = Translator(place.domain)
         self._revision = 0
         self._previous: Snapshot | None = None
 
@@ -98,7 +115,9 @@ class SnapshotBuilder:
     def build(self, tables: Tables) -> Snapshot:
         """The snapshot of these tables; its revision is one more than the last."""
         self._revision += 1
+        tables = discovered(tables)
         registry = self._registry.build(tables.of)
+        translation = self._translator.translate(tables.by_kind, registry.services)
         old = self._previous
         snapshot = Snapshot(
             revision=self._revision,
@@ -108,10 +127,12 @@ class SnapshotBuilder:
             hosts=old.hosts if old is not None and old.services is registry.services else _hosts(registry),
             addresses=_addresses(registry, old),
             gateways=registry.gateways,
-            tables=tables.by_kind,
+            tables=with_derived(tables.by_kind, translation.derived),
             local=registry.local,
-            findings=tuple(sorted({*tables.findings, *registry.findings})),
+            findings=tuple(sorted({*tables.findings, *registry.findings, *translation.findings})),
             synced=tables.synced,
+            peer_domains=_peer_domains(tables.of(Kind.PEER), old),
+            gateway_api=translation,
         )
         self._previous = snapshot
         return snapshot
@@ -120,6 +141,8 @@ class SnapshotBuilder:
 def changes(old: Snapshot | None, new: Snapshot) -> Changes:
     """What has to be computed again for proxies that have the old snapshot's configuration."""
     if old is None or old.mesh is not new.mesh or old.services is not new.services or old.gateways is not new.gateways:
+        return Changes(config=True)
+    if old.peer_domains != new.peer_domains:
         return Changes(config=True)
     objects = {
         kind: frozenset(changed_keys(old.tables.get(kind, {}), new.tables.get(kind, {})))
@@ -140,6 +163,11 @@ def _reaches_upstream(key: ServiceKey, old: Snapshot, new: Snapshot) -> bool:
 def _signature(endpoints: tuple[Endpoint, ...]) -> frozenset[tuple[SpiffeId | None, bool]]:
     """What upstreams know of their endpoints: the identities they may show, and whether they take mutual TLS."""
     return frozenset((endpoint.identity, endpoint.mtls) for endpoint in endpoints)
+
+
+def _peer_domains(peers: Mapping[Any, Peer], old: Snapshot | None) -> tuple[str, ...]:
+    found = tuple(sorted({peer.trust_domain for peer in peers.values() if peer.trust_domain}))
+    return old.peer_domains if old is not None and old.peer_domains == found else found
 
 
 def _hosts(registry: Registry) -> dict[str, tuple[ServiceKey, ...]]:

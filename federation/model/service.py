@@ -61,6 +61,7 @@ class Resolution(StrEnum):
     ENDPOINTS = "endpoints"  # we hand out addresses (Kubernetes ClusterIP, ServiceEntry STATIC)
     DNS = "dns"  # Envoy resolves names, all addresses are used
     DNS_ROUND_ROBIN = "dns-round-robin"  # Envoy resolves names, one address at a time
+    DYNAMIC_DNS = "dynamic-dns"  # Envoy resolves the name that each request or connection asks for
     PASSTHROUGH = "passthrough"  # the original destination is used (headless, ServiceEntry NONE)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from federation.model.findings import Severity
 from istiod.api.fields import Model, PolicySelector
 from istiod.api.problems import Problem
 
@@ -82,6 +83,10 @@ def _check_reference(reference: PolicyTargetReference, path: str) -> Iterator[Pr
     if (reference.group, reference.kind) not in TARGETS:
         kind = f"{reference.group}/{reference.kind}".lstrip("/")[:100]
         yield Problem(f"{path}.kind", f"{kind!r} takes no policies", "refer to a Gateway, Service or ServiceEntry")
+    elif reference.kind != "Gateway":
+        message = f"a {reference.kind} takes policies at a waypoint, and there are none: the policy does nothing for it"
+        fix = "select the workloads of the service, or refer to a Gateway"
+        yield Problem(f"{path}.kind", message, fix, "FieldNotSupported", Severity.WARNING)
     if not reference.name:
         yield Problem(f"{path}.name", "is empty", "name the object")
     if reference.namespace:

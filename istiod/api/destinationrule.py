@@ -1,18 +1,13 @@
-"""DestinationRule: what happens to traffic for a service after routing."""
+"""DestinationRule: what happens to traffic for a service after routing. Istio's rules are in `istiod.api.rules`."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from enum import StrEnum
-from math import isqrt
 from typing import Annotated
 
 from pydantic import Field
 
-from federation.model.findings import Severity
 from istiod.api.fields import Count, Duration, Model, Percent, PercentInt, PolicySelector, Port
-from istiod.api.problems import Problem, check_distinct, check_export_to
 
 
 class SimpleLB(StrEnum):
@@ -263,139 +258,3 @@ class DestinationRule(Model):
     subsets: tuple[Subset, ...] = ()
     export_to: tuple[str, ...] = ()
     workload_selector: PolicySelector | None = None
-
-
-MAX_MAGLEV_TABLE = 5_000_011
-_SUBSET = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?")
-
-
-def validate(rule: DestinationRule) -> Iterator[Problem]:
-    """Istio's rules for DestinationRule beyond types."""
-    if not rule.host:
-        yield Problem("spec.host", "is empty", "name the host of a service")
-    yield from _policy(rule.traffic_policy, "spec.trafficPolicy")
-    names = ((f"spec.subsets[{index}].name", subset.name) for index, subset in enumerate(rule.subsets))
-    yield from check_distinct(names, "subset name")
-    yield from check_export_to(rule.export_to)
-    for index, subset in enumerate(rule.subsets):
-        path = f"spec.subsets[{index}]"
-        if not _SUBSET.fullmatch(subset.name):
-            yield Problem(f"{path}.name", f"{subset.name!r} is no name", "use letters, digits, '-' and '.'")
-        yield from _policy(subset.traffic_policy, f"{path}.trafficPolicy")
-
-
-def _policy(policy: TrafficPolicy | PortTrafficPolicy | None, path: str) -> Iterator[Problem]:
-    if policy is None:
-        return
-    yield from _balancer(policy.load_balancer, f"{path}.loadBalancer")
-    yield from _tls(policy.tls, f"{path}.tls")
-    locality = policy.load_balancer.locality_lb_setting if policy.load_balancer else None
-    if locality is not None and (locality.failover or locality.failover_priority) and policy.outlier_detection is None:
-        yield Problem(
-            f"{path}.outlierDetection",
-            "is missing, so locality failover has no signal of its own",
-            "add outlierDetection",
-            "LocalityWithoutOutlierDetection",
-            Severity.WARNING,
-        )
-    yield from _outlier(policy.outlier_detection, f"{path}.outlierDetection")
-    pool = policy.connection_pool
-    if pool is not None and pool.tcp is not None and pool.tcp.connect_timeout == 0:
-        yield Problem(f"{path}.connectionPool.tcp.connectTimeout", "is 0s", "give a duration above 0s")
-    if isinstance(policy, TrafficPolicy):
-        yield from _tunnel(policy.tunnel, f"{path}.tunnel")
-        ports = (
-            (f"{path}.portLevelSettings[{at}].port.number", p.port and p.port.number)
-            for at, p in enumerate(policy.port_level_settings)
-        )
-        yield from check_distinct(ports, "port number")
-        for index, level in enumerate(policy.port_level_settings):
-            if level.port is None:
-                yield Problem(f"{path}.portLevelSettings[{index}].port", "is missing", "give port.number")
-            yield from _policy(level, f"{path}.portLevelSettings[{index}]")
-
-
-def _tunnel(tunnel: Tunnel | None, path: str) -> Iterator[Problem]:
-    if tunnel is None:
-        return
-    if tunnel.protocol not in ("CONNECT", "POST"):
-        yield Problem(f"{path}.protocol", f"{tunnel.protocol[:80]!r} is unknown", "use CONNECT or POST")
-    if not tunnel.target_host or "*" in tunnel.target_host:
-        yield Problem(f"{path}.targetHost", f"{tunnel.target_host[:80]!r} is no host", "name one host or address")
-
-
-def _outlier(detection: OutlierDetection | None, path: str) -> Iterator[Problem]:
-    """Envoy refuses durations of zero here. `consecutiveErrors` is deprecated, and nothing follows it in Istio."""
-    if detection is None:
-        return
-    if detection.consecutive_errors is not None:
-        yield Problem(
-            f"{path}.consecutiveErrors",
-            "is deprecated and has no effect",
-            "use consecutive5xxErrors or consecutiveGatewayErrors",
-            "DeprecatedField",
-            Severity.WARNING,
-        )
-    for name, value in (("interval", detection.interval), ("baseEjectionTime", detection.base_ejection_time)):
-        if value == 0:
-            yield Problem(f"{path}.{name}", "is 0s", "give a duration above 0s")
-
-
-def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Problem]:
-    if settings is None:
-        return
-    if settings.simple is not None and settings.consistent_hash is not None:
-        yield Problem(path, "has both simple and consistentHash", "keep one of them")
-    hashing = settings.consistent_hash
-    if hashing is not None:
-        keys = (hashing.http_header_name, hashing.http_cookie, hashing.use_source_ip, hashing.http_query_parameter_name)
-        if sum(key is not None for key in keys) != 1:
-            yield Problem(
-                f"{path}.consistentHash",
-                "needs exactly one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName",
-                "keep one of them",
-            )
-        size = hashing.maglev.table_size if hashing.maglev is not None else None
-        if size and not _is_table_size(size):
-            yield Problem(
-                f"{path}.consistentHash.maglev.tableSize",
-                f"{size} is no prime number up to {MAX_MAGLEV_TABLE}",
-                "leave it out (65537), or use a prime",
-            )
-    locality = settings.locality_lb_setting
-    if locality is not None:
-        yield from _locality(locality, f"{path}.localityLbSetting")
-
-
-def _is_table_size(size: int) -> bool:
-    return 1 < size <= MAX_MAGLEV_TABLE and all(size % factor for factor in range(2, isqrt(size) + 1))
-
-
-def _locality(locality: LocalityLoadBalancerSetting, path: str) -> Iterator[Problem]:
-    if locality.distribute and (locality.failover or locality.failover_priority):
-        yield Problem(path, "has both distribute and failover", "keep one of them")
-    for index, rule in enumerate(locality.distribute):
-        total = sum(rule.to.values())
-        if total != 100:
-            yield Problem(f"{path}.distribute[{index}].to", f"adds up to {total}", "make it 100")
-    for index, failover in enumerate(locality.failover):
-        if failover.from_ == failover.to:
-            yield Problem(
-                f"{path}.failover[{index}].to", f"{failover.to!r} is where it fails over from", "name another region"
-            )
-
-
-def _tls(tls: ClientTLSSettings | None, path: str) -> Iterator[Problem]:
-    if tls is None:
-        return
-    files = (tls.client_certificate, tls.private_key)
-    if tls.mode is TLSMode.MUTUAL and not tls.credential_name and not all(files):
-        yield Problem(
-            path, "is MUTUAL without clientCertificate and privateKey, or credentialName", "give the certificate"
-        )
-    if tls.mode is TLSMode.ISTIO_MUTUAL and (any(files) or tls.ca_certificates or tls.credential_name):
-        yield Problem(
-            path, "is ISTIO_MUTUAL, which uses the mesh's certificates, and names others", "remove them or use MUTUAL"
-        )
-    if tls.credential_name and any(files):
-        yield Problem(f"{path}.credentialName", "is given together with files", "keep one of them")

@@ -172,7 +172,7 @@ def _tagged(event: Any) -> Any:
         return event.value
     value = parse_plain(event.value)
     if type(value).__name__ != {"null": "NoneType"}.get(name, name):
-        raise NotYaml(f"{event.value[:80]!r} is no {event.tag}", event.start_mark.line + 1)
+        raise NotYaml(f"the value is no {event.tag}", event.start_mark.line + 1)  # not shown: it may be a Secret's
     return value
 
 

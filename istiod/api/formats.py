@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from istiod.api.cel import cel_problem
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -60,8 +62,12 @@ _BARE = (
 )  # fmt: skip
 
 
-def format_problem(text: str) -> str:
-    """Why a text is no format string; "" if it is one."""
+# What only logs know, by a formatter that stands beside their format.
+LOG_ONLY = frozenset({"REQ_WITHOUT_QUERY"})
+
+
+def format_problem(text: str, log: bool = False) -> str:
+    """Why a text is no format string, or none of a `log`; "" if it is one."""
     at = text.find("%")
     while at >= 0:
         if text.startswith("%%", at):
@@ -71,7 +77,11 @@ def format_problem(text: str) -> str:
         if found is None:
             return f"'%' at character {at + 1} begins no command"
         name, argument, length = found.groups()
-        if name not in (_WITH_ARGUMENT if argument else _BARE) or (length and not argument):
+        known = name in (_WITH_ARGUMENT if argument else _BARE) or (log and bool(argument) and name in LOG_ONLY)
+        if not known or (length and not argument):
             return f"{found.group()[:80]!r} is no command that Envoy knows"
+        wrong = cel_problem(argument[1:-1]) if name == "CEL" else ""
+        if wrong:
+            return f"{found.group()[:80]!r} holds no CEL expression: {wrong}"
         at = text.find("%", found.end())
     return ""

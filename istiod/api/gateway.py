@@ -9,6 +9,7 @@ from enum import StrEnum
 from federation.model.findings import Severity
 from istiod.api.fields import Model, Port
 from istiod.api.problems import Problem, check_distinct
+from istiod.api.rules.values import is_host, is_ip, is_label
 
 
 class GatewayTLSMode(StrEnum):
@@ -121,6 +122,10 @@ _HEX_HASH = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){31}")
 _BASE64_HASH = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 
+_PLAIN_HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+NO_TLS_1_2 = (TLSProtocol.TLSV1_0, TLSProtocol.TLSV1_1)
+
+
 def validate(gateway: Gateway) -> Iterator[Problem]:
     """Istio's rules for Gateway beyond types."""
     if not gateway.servers:
@@ -139,31 +144,56 @@ def _server(server: Server, path: str) -> Iterator[Problem]:
             f"{server.port.protocol!r} is unknown",
             f"use one of {', '.join(sorted(PROTOCOLS))}",
         )
+    if not server.port.name:
+        yield Problem(f"{path}.port.name", "is missing", "name the port, each in another way", "MissingField")
+    if server.port.target_port is not None:
+        yield Problem(f"{path}.port.targetPort", "has no meaning at a gateway", "remove it")
+    if server.bind and not is_ip(server.bind):
+        yield Problem(f"{path}.bind", f"{server.bind[:80]!r} is no IP address", "remove it to listen on all addresses")
     if not server.hosts:
         yield Problem(f"{path}.hosts", "is empty", "list hosts, or '*'")
     for index, host in enumerate(server.hosts):
-        name = host.rpartition("/")[2]
-        if not name or "*" in name[1:]:
-            yield Problem(f"{path}.hosts[{index}]", f"{host!r} is no host", "use host, *.suffix or namespace/host")
+        yield from _host(host, f"{path}.hosts[{index}]")
     if protocol in ("HTTPS", "TLS") and server.tls is None:
         yield Problem(f"{path}.tls", f"is missing on a port of protocol {protocol}", "give tls.mode and a certificate")
     if server.tls is not None:
-        yield from _tls(server.tls, protocol, f"{path}.tls")
+        if server.tls.https_redirect and protocol not in _PLAIN_HTTP:
+            message, fix = f"is given on a port of protocol {protocol}, where nothing is redirected", "remove it"
+            yield Problem(f"{path}.tls.httpsRedirect", message, fix, severity=Severity.WARNING)
+        if protocol not in ("HTTPS", "TLS", *_PLAIN_HTTP) and protocol in PROTOCOLS:
+            yield Problem(f"{path}.tls", f"is given on a port of protocol {protocol}", "use protocol TLS")
+        yield from check_server_tls(server.tls, protocol, f"{path}.tls")
 
 
-def _tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterator[Problem]:
+def _host(host: str, path: str) -> Iterator[Problem]:
+    """`host`, `*.suffix` or `namespace/host`; names are in full, as a gateway is in no namespace of its clients."""
+    namespace, slash, name = host.rpartition("/")
+    if not is_ip(name) and (not is_host(name) or (name.startswith("*") and name[1:2] not in ("", "."))):
+        yield Problem(path, f"{host[:100]!r} is no host", "use host, *.suffix or namespace/host")
+    elif name != "*" and "." not in name and not is_ip(name):
+        yield Problem(path, f"{host[:100]!r} is a short name", "write the name in full, or '*'")
+    if slash and namespace not in ("*", ".") and not is_label(namespace):
+        yield Problem(path, f"{namespace[:80]!r} is no namespace", "use a namespace, '.' or '*'")
+
+
+def check_server_tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterator[Problem]:
     ends = tls.mode in (GatewayTLSMode.SIMPLE, GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
-    if protocol == "HTTP" and ends:
-        yield Problem(
-            f"{path}.mode", f"is {tls.mode} on a port of protocol HTTP", "use protocol HTTPS", severity=Severity.WARNING
-        )
+    if protocol in _PLAIN_HTTP and ends:
+        yield Problem(f"{path}.mode", f"is {tls.mode} on a port of protocol {protocol}", "use protocol HTTPS")
     named = tls.credential_name or tls.credential_names or tls.tls_certificates
     files = tls.server_certificate and tls.private_key
-    if ends and protocol != "HTTP" and not named and not files:
+    if ends and protocol not in _PLAIN_HTTP and not named and not files:
         yield Problem(
             path, f"is {tls.mode} without a certificate", "give credentialName, or serverCertificate and privateKey"
         )
+    yield from _certificate_fields(tls, path)
+    if tls.min_protocol_version in NO_TLS_1_2 and not tls.cipher_suites:
+        message, fix = f"is {tls.min_protocol_version}, and the default suites do not fit it", "give cipherSuites"
+        yield Problem(f"{path}.minProtocolVersion", message, fix, severity=Severity.WARNING)
     for index, suite in enumerate(tls.cipher_suites):
+        if suite in tls.cipher_suites[:index]:
+            at = f"{path}.cipherSuites[{index}]"
+            yield Problem(at, f"{suite[:80]!r} is listed twice", "list it once", severity=Severity.WARNING)
         if suite not in CIPHER_SUITES:
             at = f"{path}.cipherSuites[{index}]"
             yield Problem(at, f"{suite[:80]!r} is unknown and left out", "remove it", severity=Severity.WARNING)
@@ -177,3 +207,26 @@ def _tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterator[Problem]:
     mutual = tls.mode in (GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
     if mutual and files and not tls.ca_certificates:
         yield Problem(f"{path}.caCertificates", f"is missing in mode {tls.mode}", "give the CA of the clients")
+
+
+def _certificate_fields(tls: ServerTLSSettings, path: str) -> Iterator[Problem]:
+    """Certificates are given where the mode uses them."""
+    given = [
+        (name, value)
+        for name, value in (
+            ("serverCertificate", tls.server_certificate),
+            ("privateKey", tls.private_key),
+            ("caCertificates", tls.ca_certificates),
+            ("credentialName", tls.credential_name),
+        )
+        if value
+    ]
+    for name, _ in given:
+        if tls.mode is GatewayTLSMode.ISTIO_MUTUAL:
+            message = "is given in mode ISTIO_MUTUAL, which uses the mesh's certificates"
+            yield Problem(f"{path}.{name}", message, "remove it, or use MUTUAL")
+        elif tls.mode in (GatewayTLSMode.PASSTHROUGH, GatewayTLSMode.AUTO_PASSTHROUGH) and not tls.https_redirect:
+            message, fix = f"is given in mode {tls.mode}, which uses no certificates", "remove it, or use SIMPLE"
+            yield Problem(f"{path}.{name}", message, fix, "FieldIgnored", Severity.WARNING)
+    if tls.ca_crl and not tls.credential_name and tls.mode is GatewayTLSMode.SIMPLE:
+        yield Problem(f"{path}.caCrl", "is given in mode SIMPLE, which asks for no certificates", "use MUTUAL")

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that describe services: Service, EndpointSlice, Pod, Namespace, Node, ServiceExport.
+"""The Kubernetes objects that are read: Service, EndpointSlice, Pod, Namespace, Node, ServiceExport, ConfigMap.
 
 Only the fields that are read; everything else is Kubernetes' business and ignored.
 """
@@ -133,3 +133,9 @@ class Node(LenientModel):
 
 class ServiceExport(LenientModel):
     """multicluster.x-k8s.io ServiceExport: the service of the same name may be used by other clusters."""
+
+
+class ConfigMap(LenientModel):
+    """core/v1 ConfigMap, for the certificates in it."""
+
+    data: dict[str, str] = {}

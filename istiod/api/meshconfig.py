@@ -5,18 +5,25 @@ Fields that are known to Istio but not read here are accepted and named in a fin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive
-from istiod.api.fields import Duration, Model, Port
+from federation.model.findings import Severity
+from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive, TrafficPolicy
+from istiod.api.fields import Count, Duration, Model, Percent, Port
 from istiod.api.formats import format_problem
+from istiod.api.gateway import CIPHER_SUITES, TLSProtocol
 from istiod.api.problems import Problem, is_network
-from istiod.api.providers import DefaultProviders, ExtensionProvider, check_providers
+from istiod.api.providers import DefaultProviders, ExtensionProvider, check_label, check_providers
+from istiod.api.proxysettings import ProxyHeaders, Topology
+from istiod.api.rules.destinationrule import check_locality, check_policy
+from istiod.api.rules.values import check_duration, is_host, is_ip, is_label
 from istiod.api.sidecar import OutboundMode
+from istiod.api.telemetry import CustomTag, check_tags
 from istiod.api.virtualservice import HTTPRetry
 
 
@@ -66,6 +73,59 @@ class ServiceSettings(Model):
     hosts: tuple[str, ...] = ()
 
 
+class TLSConfig(Model):
+    """TLS of a kind of traffic all over the mesh; suites and curves by OpenSSL's names, none = the proxy's own."""
+
+    min_protocol_version: TLSProtocol = TLSProtocol.TLS_AUTO
+    ecdh_curves: tuple[str, ...] = ()
+    cipher_suites: tuple[str, ...] = ()
+
+
+# The groups that Envoy's BoringSSL takes by name.
+CURVES = frozenset({"P-224", "P-256", "P-384", "P-521", "X25519", "X25519MLKEM768"})
+
+
+class LabelOperator(StrEnum):
+    """How a label is compared."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class LabelExpression(Model):
+    """A condition on one label."""
+
+    key: str
+    operator: LabelOperator
+    values: tuple[str, ...] = ()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Whether the condition holds for a set of labels; an absent label is in no list."""
+        match self.operator:
+            case LabelOperator.IN:
+                return labels.get(self.key) in self.values
+            case LabelOperator.NOT_IN:
+                return labels.get(self.key) not in self.values
+            case LabelOperator.EXISTS:
+                return self.key in labels
+            case LabelOperator.DOES_NOT_EXIST:
+                return self.key not in labels
+
+
+class LabelSelector(Model):
+    """Kubernetes' selector: all labels and all conditions must hold; an empty one selects everything."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[LabelExpression, ...] = ()
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether all of it holds for a set of labels."""
+        said = all(labels.get(key) == value for key, value in self.match_labels.items())
+        return said and all(condition.holds(labels) for condition in self.match_expressions)
+
+
 class Defaults(StrEnum):
     """What applies where the user is silent."""
 
@@ -77,6 +137,28 @@ class IsthmusSettings(Model):
     """What Isthmus adds to MeshConfig."""
 
     defaults: Defaults = Defaults.RESILIENT
+
+
+class ZipkinAddress(Model):
+    """Where the proxies' own Zipkin collector is: `host:port`."""
+
+    address: str = ""
+
+
+class ProxyTracing(Model):
+    """Spans where no Telemetry says anything. Telemetry's fields go before these."""
+
+    zipkin: ZipkinAddress | None = None
+    sampling: Percent | None = None
+    custom_tags: dict[str, CustomTag] = {}
+    max_path_tag_length: Count = 0
+    enable_istio_tags: bool | None = None
+
+    lightstep: dict[str, Any] | None = None
+    datadog: dict[str, Any] | None = None
+    stackdriver: dict[str, Any] | None = None
+    opencensus_agent: dict[str, Any] | None = Field(default=None, alias="openCensusAgent")
+    tls_settings: dict[str, Any] | None = None
 
 
 class ProxyConfig(Model):
@@ -111,16 +193,16 @@ class ProxyConfig(Model):
     file_flush_interval: Duration | None = None
     file_flush_min_size_kb: int | None = None
     runtime_values: dict[str, str] = {}
-    tracing: dict[str, Any] | None = None
+    tracing: ProxyTracing | None = None
     sds: dict[str, Any] | None = None
     envoy_access_log_service: dict[str, Any] | None = None
     envoy_metrics_service: dict[str, Any] | None = None
-    gateway_topology: dict[str, Any] | None = None
+    gateway_topology: Topology | None = None
     proxy_stats_matcher: dict[str, Any] | None = None
     readiness_probe: dict[str, Any] | None = None
     image: dict[str, Any] | None = None
     private_key_provider: dict[str, Any] | None = None
-    proxy_headers: dict[str, Any] | None = None
+    proxy_headers: ProxyHeaders | None = None
 
 
 class MeshConfig(Model):
@@ -151,6 +233,13 @@ class MeshConfig(Model):
     extension_providers: tuple[ExtensionProvider, ...] = ()
     default_providers: DefaultProviders = DefaultProviders()
     enable_tracing: bool = False
+    mesh_mtls: TLSConfig = Field(default=TLSConfig(), alias="meshMTLS")
+    tls_defaults: TLSConfig = TLSConfig()
+    default_traffic_policy: TrafficPolicy | None = None
+    discovery_selectors: tuple[LabelSelector, ...] = ()
+    proxy_http_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    inbound_cluster_stat_name: str = ""
+    outbound_cluster_stat_name: str = ""
     isthmus: IsthmusSettings = IsthmusSettings()
 
     # Known to Istio, not followed yet: accepted, and named by `ignored_settings`.
@@ -162,41 +251,131 @@ class MeshConfig(Model):
     ingress_selector: str | None = None
     proxy_listen_port: Port | None = None
     proxy_inbound_listen_port: Port | None = None
-    proxy_http_port: int | None = None
     ca_certificates: tuple[dict[str, Any], ...] = ()
     certificates: tuple[dict[str, Any], ...] = ()
     ca: dict[str, Any] | None = None
-    discovery_selectors: tuple[dict[str, Any], ...] = ()
-    mesh_mtls: dict[str, Any] | None = Field(default=None, alias="meshMTLS")
-    tls_defaults: dict[str, Any] | None = None
     enable_envoy_access_log_service: bool | None = None
     verify_certificate_at_client: bool | None = None
     config_sources: tuple[dict[str, Any], ...] = ()
-    inbound_cluster_stat_name: str | None = None
-    outbound_cluster_stat_name: str | None = None
     service_scope_configs: tuple[dict[str, Any], ...] = ()
-    default_traffic_policy: dict[str, Any] | None = None
 
 
 _NOT_FOLLOWED = (
-    "extension_providers", "default_providers", "enable_tracing", "ca_certificates", "certificates", "ca",
-    "discovery_selectors", "mesh_mtls", "tls_defaults", "enable_envoy_access_log_service", "default_traffic_policy",
-    "ingress_selector",
+    "ca_certificates", "certificates", "ca",
+    "enable_envoy_access_log_service", "ingress_selector", "ingress_class", "ingress_controller_mode",
+    "disable_envoy_listener_log", "verify_certificate_at_client", "config_sources", "service_scope_configs",
+    "proxy_listen_port", "proxy_inbound_listen_port",
 )  # fmt: skip
+
+
+_OURS_TOO = {"proxy_listen_port": 15001, "proxy_inbound_listen_port": 15006}
 
 
 def ignored_settings(mesh: MeshConfig) -> tuple[str, ...]:
     """Settings that were given and have no effect yet, as Istio spells them."""
     given = mesh.model_fields_set
-    return tuple(str(MeshConfig.model_fields[name].alias) for name in _NOT_FOLLOWED if name in given)
+    said = (name for name in _NOT_FOLLOWED if name in given and getattr(mesh, name) != _OURS_TOO.get(name))
+    return tuple(str(MeshConfig.model_fields[name].alias) for name in said)
 
 
 def validate_mesh(mesh: MeshConfig) -> Iterator[Problem]:
-    """Rules beyond types: a text log format is one that Envoy takes."""
-    wrong = format_problem(mesh.access_log_format) if str(mesh.access_log_encoding) != "JSON" else ""
-    if wrong:
-        yield Problem("accessLogFormat", f"is no format string: {wrong}", "write %% for a percent sign")
+    """Rules beyond types: log formats and tags of spans are such that Envoy takes them."""
+    yield from _log_format(mesh)
+    yield from _domains(mesh)
+    yield from check_duration(mesh.connect_timeout, "connectTimeout")
+    if mesh.connect_timeout is not None and mesh.connect_timeout > MAX_CONNECT_SECONDS:
+        yield Problem("connectTimeout", "is longer than an hour", "shorten it")
+    if mesh.locality_lb_setting is not None:
+        yield from check_locality(mesh.locality_lb_setting, "localityLbSetting")
+    for index, settings in enumerate(mesh.service_settings):
+        for number, host in enumerate(settings.hosts):
+            if not is_host(host):
+                path = f"serviceSettings[{index}].hosts[{number}]"
+                yield Problem(path, f"{host[:100]!r} is no host", "use a DNS name, *.suffix or *")
+    if mesh.default_config.tracing is not None:
+        yield from _tracing(mesh.default_config.tracing)
     yield from check_providers(mesh.extension_providers)
+    yield from _tls("meshMTLS", mesh.mesh_mtls)
+    yield from _tls("tlsDefaults", mesh.tls_defaults)
+    if mesh.mesh_mtls.ecdh_curves:
+        message, fix = "have no effect on mutual TLS of the mesh", "use minProtocolVersion, or tlsDefaults"
+        yield Problem("meshMTLS.ecdhCurves", message, fix, severity=Severity.WARNING)
+    yield from _default_policy(mesh.default_traffic_policy)
+
+
+MAX_CONNECT_SECONDS = 3600.0
+
+
+def _default_policy(policy: TrafficPolicy | None) -> Iterator[Problem]:
+    """What of a policy holds for all services: connections and passive health checks."""
+    yield from check_policy(policy, "defaultTrafficPolicy")
+    for name in sorted(policy.model_fields_set - {"connection_pool", "outlier_detection"}) if policy else ():
+        message, fix = "has no effect: only connectionPool and outlierDetection have a default", "use DestinationRules"
+        path = f"defaultTrafficPolicy.{TrafficPolicy.model_fields[name].alias}"
+        yield Problem(path, message, fix, severity=Severity.WARNING)
+
+
+def _domains(mesh: MeshConfig) -> Iterator[Problem]:
+    """Trust domains are DNS names, the root namespace is a namespace."""
+    if not is_host(mesh.trust_domain, wildcard=False):
+        yield Problem("trustDomain", f"{mesh.trust_domain[:100]!r} is no trust domain", "write e.g. cluster.local")
+    for index, domain in enumerate(mesh.trust_domain_aliases):
+        if not is_host(domain, wildcard=False):
+            path = f"trustDomainAliases[{index}]"
+            yield Problem(path, f"{domain[:100]!r} is no trust domain", "write e.g. cluster.local")
+    if not is_label(mesh.root_namespace):
+        yield Problem("rootNamespace", f"{mesh.root_namespace[:80]!r} is no namespace", "write e.g. istio-system")
+
+
+def _tls(path: str, config: TLSConfig) -> Iterator[Problem]:
+    for field, said, known in (
+        ("cipherSuites", config.cipher_suites, CIPHER_SUITES),
+        ("ecdhCurves", config.ecdh_curves, CURVES),
+    ):
+        for index, name in enumerate(said):
+            if name not in known:
+                message = f"{name[:80]!r} is unknown and left out"
+                yield Problem(f"{path}.{field}[{index}]", message, "remove it", severity=Severity.WARNING)
+
+
+def log_labels(mesh: MeshConfig) -> dict[str, Any] | None:
+    """The fields of JSON access logs that `accessLogFormat` gives; None if it gives none."""
+    try:
+        labels = json.loads(mesh.access_log_format or "null")
+    except ValueError:
+        return None
+    return labels if isinstance(labels, dict) else None
+
+
+def _log_format(mesh: MeshConfig) -> Iterator[Problem]:
+    if str(mesh.access_log_encoding) != "JSON":
+        wrong = format_problem(mesh.access_log_format, log=True)
+        if wrong:
+            yield Problem("accessLogFormat", f"is no format string: {wrong}", "write %% for a percent sign")
+        return
+    labels = log_labels(mesh)
+    if labels is None and mesh.access_log_format:
+        yield Problem("accessLogFormat", "is no JSON object", "write a JSON object, or set accessLogEncoding: TEXT")
+    for name, value in (labels or {}).items():
+        yield from check_label(value, f"accessLogFormat.{name[:80]}")
+
+
+_TRACERS_NOT_BUILT = ("lightstep", "datadog", "stackdriver", "opencensus_agent", "tls_settings")
+
+
+def _tracing(tracing: ProxyTracing) -> Iterator[Problem]:
+    path = "defaultConfig.tracing"
+    yield from check_tags(tracing.custom_tags, f"{path}.customTags")
+    if tracing.zipkin is not None:
+        host, colon, port = tracing.zipkin.address.rpartition(":")
+        if not host or not colon or not port.isdecimal() or not 0 < int(port) <= 65535:
+            shown = f"{tracing.zipkin.address[:80]!r}"
+            yield Problem(f"{path}.zipkin.address", f"{shown} is no host:port", "write zipkin.istio-system:9411")
+    for name in _TRACERS_NOT_BUILT:
+        if getattr(tracing, name) is not None:
+            alias = ProxyTracing.model_fields[name].alias
+            message, fix = "has no effect yet", "use extensionProviders and a Telemetry"
+            yield Problem(f"{path}.{alias}", message, fix, "SettingIgnored", Severity.WARNING)
 
 
 class NetworkEndpoints(Model):
@@ -237,7 +416,15 @@ def validate_networks(mesh: MeshNetworks) -> Iterator[Problem]:
                 yield Problem(path, "needs exactly one of fromCidr and fromRegistry", "keep one of them")
             elif endpoints.from_cidr is not None and not is_network(endpoints.from_cidr):
                 yield Problem(f"{path}.fromCidr", f"{endpoints.from_cidr!r} is no CIDR", "write 10.0.0.0/8")
+        for index, endpoints in enumerate(network.endpoints):
+            if endpoints.from_registry is not None and not is_label(endpoints.from_registry):
+                path = f"networks.{name}.endpoints[{index}].fromRegistry"
+                yield Problem(path, f"{endpoints.from_registry[:80]!r} is no name of a cluster", "name a cluster")
         for index, gateway in enumerate(network.gateways):
+            path = f"networks.{name}.gateways[{index}]"
+            for field, host in (("address", gateway.address), ("registryServiceName", gateway.registry_service_name)):
+                if host is not None and not is_host(host, wildcard=False) and not (field == "address" and is_ip(host)):
+                    yield Problem(f"{path}.{field}", f"{host[:100]!r} is no address", "give an IP address or a host")
             if (gateway.address is None) == (gateway.registry_service_name is None):
                 path = f"networks.{name}.gateways[{index}]"
                 yield Problem(path, "needs exactly one of address and registryServiceName", "keep one of them")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -17,11 +17,11 @@ from pydantic import BaseModel
 from federation.model.findings import Finding, Severity
 from federation.model.labels import NO_LABELS, Labels
 from istiod.api.document import Document, NotYaml, parse_document, split_documents
-from istiod.api.kinds import UNBUILT, VERSIONS, KindInfo, info_of
+from istiod.api.kinds import VERSIONS, KindInfo, info_of
 from istiod.api.meshconfig import Defaults, MeshConfig, MeshNetworks, ignored_settings, validate_mesh, validate_networks
 from istiod.api.meta import AnyObject, Invalid, Meta, Object, Unbuilt
 from istiod.api.problems import Problem
-from istiod.api.validation import validate_model
+from istiod.api.validation import QUOTE, validate_model
 
 M = TypeVar("M", bound=BaseModel)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -163,7 +163,7 @@ def _labels(values: Any, path: str, problems: list[Problem]) -> Labels:
     for key, value in values.items():
         if not isinstance(value, str):
             shown = repr(value)[:80] if not isinstance(value, dict | list) else "a collection"
-            problems.append(_bad_meta(f"{path}.{key}", f"{shown} is no text", "put it in quotes"))
+            problems.append(_bad_meta(f"{path}.{key}", f"{shown} is no text", QUOTE))
     return Labels({key: value for key, value in values.items() if isinstance(value, str)})
 
 
@@ -178,6 +178,9 @@ def _typed(
             fix = "write spec" if key.lower() == "spec" else "remove it, or move it under spec"
             problems.append(Problem(str(key)[:100], "is no field", fix, "UnknownField"))
     spec, wrong = validate_model(info.model, fields, "" if info.whole else "spec")
+    if info.confidential:
+        meta = replace(meta, annotations=NO_LABELS)
+        wrong = [replace(problem, message="has a wrong value, which is not shown") for problem in wrong]
     problems += wrong
     if spec is not None and info.validate is not None:
         problems += info.validate(spec)
@@ -211,7 +214,7 @@ def _not_yaml(wrong: NotYaml, document: Document, source: str) -> Finding:
 
 def _unbuilt(kind: str, group: str, name: str) -> Finding:
     """What is said of an object that nothing follows: an error for security, a note for others' kinds."""
-    if UNBUILT.get(kind) == group == "security.istio.io":
+    if group == "security.istio.io":
         severity, message, fix = Severity.ERROR, "is not enforced by this version", "do not rely on it"
     elif group.endswith("istio.io") or group == "gateway.networking.k8s.io":
         severity, message, fix = Severity.WARNING, "has no effect in this version", "do not rely on it"

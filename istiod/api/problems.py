@@ -33,13 +33,18 @@ def is_network(text: str) -> bool:
     return True
 
 
-def check_export_to(export_to: tuple[str, ...]) -> Iterator[Problem]:
-    """`exportTo` is made of ".", "*", "~" and names of namespaces."""
+def check_export_to(export_to: tuple[str, ...], nobody: bool = True) -> Iterator[Problem]:
+    """`exportTo` is made of "." and names of namespaces, or is "*" alone, or (with `nobody`: services) "~" alone."""
     for index, name in enumerate(export_to):
+        path = f"spec.exportTo[{index}]"
         if name not in (".", "*", "~") and not _NAMESPACE.fullmatch(name):
-            yield Problem(
-                f"spec.exportTo[{index}]", f"{name[:80]!r} is no namespace", "use '.', '*', '~' or a namespace"
-            )
+            yield Problem(path, f"{name[:80]!r} is no namespace", "use '.', '*' or a namespace")
+        elif name == "~" and not nobody:
+            yield Problem(path, "'~' is for services alone", "use '.' to keep it to its namespace")
+        elif name in ("*", "~") and len(export_to) > 1:
+            yield Problem(path, f"{name!r} stands beside others", "keep one of them")
+        elif name in export_to[:index]:
+            yield Problem(path, f"{name!r} is listed twice", "list each namespace once")
 
 
 def check_distinct(values: Iterable[tuple[str, object]], what: str) -> Iterator[Problem]:

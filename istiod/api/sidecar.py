@@ -9,10 +9,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from federation.model.findings import Severity
 from istiod.api.destinationrule import ConnectionPoolSettings
 from istiod.api.fields import Model, Port, WorkloadSelector
-from istiod.api.gateway import ServerTLSSettings
+from istiod.api.gateway import GatewayTLSMode, ServerTLSSettings, check_server_tls
 from istiod.api.problems import Problem, check_distinct
+from istiod.api.rules.destinationrule import check_pool
+from istiod.api.rules.values import check_port_name, check_protocol, is_host, is_ip, is_label
 from istiod.api.virtualservice import Destination
 
 
@@ -82,6 +85,11 @@ _ENDPOINT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0|\[::1?\]):\d{1,5}|unix://.+"
 
 def validate(sidecar: Sidecar) -> Iterator[Problem]:
     """Istio's rules for Sidecar beyond types."""
+    said = (sidecar.egress, sidecar.ingress, sidecar.outbound_traffic_policy, sidecar.inbound_connection_pool)
+    if not any(said):
+        yield Problem("spec", "is empty", "give egress, ingress, outboundTrafficPolicy or inboundConnectionPool")
+    yield from _selector(sidecar.workload_selector)
+    yield from check_pool(sidecar.inbound_connection_pool, "spec.inboundConnectionPool")
     catch_all = [index for index, listener in enumerate(sidecar.egress) if listener.port is None]
     if len(catch_all) > 1 or (catch_all and catch_all[0] != len(sidecar.egress) - 1):
         yield Problem(
@@ -94,15 +102,15 @@ def validate(sidecar: Sidecar) -> Iterator[Problem]:
     for index, listener in enumerate(sidecar.egress):
         if not listener.hosts:
             yield Problem(f"spec.egress[{index}].hosts", "is empty", "list namespace/host, or ~/* for nothing")
+        yield from _listener(listener, f"spec.egress[{index}]")
         for number, host in enumerate(listener.hosts):
-            namespace, slash, name = host.partition("/")
-            if not slash or not namespace or not name:
-                yield Problem(
-                    f"spec.egress[{index}].hosts[{number}]",
-                    f"{host!r} has not the form namespace/host",
-                    "write ns/host",
-                )
+            yield from _host(host, f"spec.egress[{index}].hosts[{number}]")
+            if host in listener.hosts[:number] or (number and "*/*" in listener.hosts and len(listener.hosts) > 1):
+                message, fix = f"{host[:100]!r} is imported already", "remove it"
+                at = f"spec.egress[{index}].hosts[{number}]"
+                yield Problem(at, message, fix, severity=Severity.WARNING)
     for index, ingress in enumerate(sidecar.ingress):
+        yield from _ingress(ingress, f"spec.ingress[{index}]")
         if not ingress.port.number:
             yield Problem(f"spec.ingress[{index}].port.number", "is missing", "give the port that clients dial")
         if ingress.default_endpoint and not _ENDPOINT.fullmatch(ingress.default_endpoint):
@@ -111,6 +119,80 @@ def validate(sidecar: Sidecar) -> Iterator[Problem]:
                 f"{ingress.default_endpoint[:80]!r} is no endpoint of the workload",
                 "write 127.0.0.1:PORT, 0.0.0.0:PORT, [::1]:PORT, [::]:PORT or unix:///PATH",
             )
+
+
+def _selector(selector: WorkloadSelector | None) -> Iterator[Problem]:
+    if selector is None:
+        return
+    if not selector.all_labels:
+        message, fix = "has no labels, so the Sidecar is for the whole namespace", "name labels, or remove it"
+        yield Problem("spec.workloadSelector", message, fix, severity=Severity.WARNING)
+    for key, value in selector.all_labels.items():
+        if not key or "*" in key or "*" in value:
+            path = f"spec.workloadSelector.labels.{key[:100]}"
+            yield Problem(path, "has a wildcard or no key, which labels do not know", "name the label and its value")
+
+
+def _port(port: SidecarPort, path: str) -> Iterator[Problem]:
+    if port.target_port is not None:
+        yield Problem(f"{path}.targetPort", "has no meaning in a Sidecar", "remove it")
+    if port.name:
+        yield from check_port_name(port.name, f"{path}.name")
+    yield from check_protocol(port.protocol, f"{path}.protocol")
+
+
+def _listener(listener: IstioEgressListener, path: str) -> Iterator[Problem]:
+    """A port and an address to listen on, or a socket in place of both."""
+    port = listener.port
+    if port is None:
+        return
+    yield from _port(port, f"{path}.port")
+    if port.number:
+        if listener.bind and not is_ip(listener.bind):
+            yield Problem(f"{path}.bind", f"{listener.bind[:80]!r} is no IP address", "give one, or remove it")
+        return
+    place = listener.bind.removeprefix("unix://")
+    if place == listener.bind or not place.startswith(("/", "@")) or place.endswith("/"):
+        yield Problem(f"{path}.bind", f"{listener.bind[:80]!r} is no socket, and the port is 0", "write unix:///path")
+    if listener.capture_mode is CaptureMode.IPTABLES:
+        yield Problem(f"{path}.captureMode", "is IPTABLES with a socket", "use DEFAULT or NONE")
+
+
+def _ingress(listener: IstioIngressListener, path: str) -> Iterator[Problem]:
+    yield from _port(listener.port, f"{path}.port")
+    if listener.bind and not is_ip(listener.bind):
+        yield Problem(f"{path}.bind", f"{listener.bind[:80]!r} is no IP address", "give one, or remove it")
+    yield from check_pool(listener.connection_pool, f"{path}.connectionPool")
+    tls = listener.tls
+    if tls is None:
+        return
+    for name, given in (
+        ("subjectAltNames", tls.subject_alt_names),
+        ("httpsRedirect", tls.https_redirect),
+        ("credentialName", tls.credential_name),
+    ):
+        if given:
+            yield Problem(f"{path}.tls.{name}", "is not supported at a sidecar", "remove it")
+    if tls.mode in (GatewayTLSMode.ISTIO_MUTUAL, GatewayTLSMode.AUTO_PASSTHROUGH):
+        yield Problem(f"{path}.tls.mode", f"is {tls.mode}, which is for gateways", "use SIMPLE or MUTUAL")
+    elif not tls.credential_name:
+        yield from check_server_tls(tls, "HTTPS", f"{path}.tls")
+
+
+def _host(host: str, path: str) -> Iterator[Problem]:
+    """`namespace/host`; namespaces are also `*`, `.` and `~`, hosts in full or `*` or `*.suffix`."""
+    namespace, slash, name = host.partition("/")
+    if not slash or not namespace or not name:
+        yield Problem(path, f"{host!r} has not the form namespace/host", "write ns/host")
+        return
+    if namespace not in ("*", ".", "~") and not is_label(namespace):
+        yield Problem(path, f"{namespace[:80]!r} is no namespace", "use a namespace, '.', '*' or '~'")
+    if not is_host(name) or (name.startswith("*") and name[1:2] not in ("", ".")):
+        yield Problem(path, f"{name[:100]!r} is no host", "write a DNS name, *.suffix or *")
+    elif name != "*" and "." not in name:
+        yield Problem(
+            path, f"{name[:100]!r} is a short name", "write the name in full"
+        )
 
 
 def _outbound(policy: OutboundTrafficPolicy) -> Iterator[Problem]:

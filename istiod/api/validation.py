@@ -5,6 +5,7 @@ Owns the translation of pydantic's errors into Istio's spelling and words a pers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -65,7 +66,7 @@ def _problem(model: type[BaseModel], error: Any, root: str) -> Problem:
     match error["type"]:
         case "extra_forbidden":
             near = get_close_matches(str(location[-1]), known_fields(model, location[:-1]), 1)
-            return Problem(path, "is no field", f"did you mean {near[0]}?" if near else "remove it", "UnknownField")
+            return Problem(path, "is no field", format_suggestion(near[0]) if near else "remove it", "UnknownField")
         case "missing":
             return Problem(path, "is missing", "give it a value", "MissingField")
         case "model_type" | "dict_type":
@@ -73,7 +74,7 @@ def _problem(model: type[BaseModel], error: Any, root: str) -> Problem:
         case "tuple_type":
             return Problem(path, f"{_shown(error['input'])} is no list", "write - before each item")
         case "string_type" if isinstance(error["input"], int | float):
-            return Problem(path, f"{_shown(error['input'])} is no text", "put it in quotes")
+            return Problem(path, f"{_shown(error['input'])} is no text", QUOTE)
         case "enum":
             words = _words(error["ctx"]["expected"])
             return Problem(
@@ -83,6 +84,19 @@ def _problem(model: type[BaseModel], error: Any, root: str) -> Problem:
     return Problem(path, f"{_shown(error['input'])}: {text[:1].lower()}{text[1:]}", "correct the value")
 
 
+def format_suggestion(word: str) -> str:
+    """The fix of a finding about a word that was probably meant to be another one."""
+    return f"did you mean {word}?"
+
+
+def parse_suggestion(fix: str) -> str:
+    """The word of a fix made by `format_suggestion`; "" if it is another fix."""
+    found = _SUGGESTION.fullmatch(fix)
+    return found[1] if found else ""
+
+
+_SUGGESTION = re.compile(r"did you mean (\S+)\?")
+QUOTE = "put it in quotes"  # the fix for a value that would have the right type as text
 _BRANCHES = frozenset({"int", "str", "[key]"})
 
 
@@ -100,7 +114,7 @@ def _words(expected: str) -> list[str]:
 
 def _nearest(value: Any, words: list[str]) -> str:
     near = get_close_matches(str(value)[:100].upper(), words, 1)
-    return f"did you mean {near[0]}?" if near else "use one of them"
+    return format_suggestion(near[0]) if near else "use one of them"
 
 
 def _shown(value: Any) -> str:

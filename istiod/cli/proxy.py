@@ -38,6 +38,7 @@ class ConfigKind(StrEnum):
     ENDPOINTS = "endpoints"
     LISTENERS = "listeners"
     ROUTES = "routes"
+    EXTENSIONS = "extensions"
     SECRETS = "secrets"
 
 

@@ -134,6 +134,13 @@ class FindingReport(Struct, frozen=True):
     fix: str
 
 
+class AnalysisReport(Struct, frozen=True):
+    """Everything that one control plane finds wrong with the objects that it has."""
+
+    cluster: str
+    findings: tuple[FindingReport, ...]
+
+
 class IstiodReport(Struct, frozen=True):
     """One control plane's answer. `changed_seconds` is the age of its newest snapshot, None before the first; `pushed`
     is the revision that every class of proxies was brought to.

@@ -13,9 +13,12 @@ import structlog
 
 from federation.model.findings import Finding
 from federation.runtime.ready import Readiness
+from istiod.analyze.analysis import analyze
+from istiod.analyze.codes_of_parts import CODES
+from istiod.analyze.selection import annotated, select
 from istiod.api.kinds import Kind
 from istiod.ca.authority_files import AuthorityFiles
-from istiod.debug.report import ConfigReport, FederationReport, IstiodReport
+from istiod.debug.report import AnalysisReport, ConfigReport, FederationReport, IstiodReport
 from istiod.debug.views import (
     config_report,
     findings_report,
@@ -78,6 +81,14 @@ class StatusSource:
             found.update(expired_credentials(table_of(snapshot, Kind.SECRET), datetime.now(UTC)))
             found.update(item for view in self.pipeline.views for item in credential_findings(snapshot, view))
         return sorted(found)
+
+    def analysis(self) -> AnalysisReport:
+        """What the analyzers find besides, without what objects suppress about themselves."""
+        snapshot = self.ingest.snapshots.peek()
+        found = self.findings()
+        if snapshot is not None:
+            found = list(select({*found, *analyze(snapshot)}, CODES, annotated(snapshot)))
+        return AnalysisReport(self.settings.cluster, findings_report(found))
 
     async def log_findings(self) -> None:
         """Write each finding into the log when it comes up, and when it is gone, until cancelled."""

@@ -26,12 +26,20 @@ from istiod.debug.report import (
     TypeReport,
 )
 from istiod.encode.decode import decode_resource
-from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, Resource
+from istiod.encode.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
+from istiod.gatewayapi.status import ObjectStatus
 from istiod.snapshot import Snapshot
 from istiod.xds.session import TypeStatus
 from istiod.xds.stream import Stream
 
-TYPES = {CLUSTER: "clusters", ENDPOINTS: "endpoints", LISTENER: "listeners", ROUTES: "routes", SECRET: "secrets"}
+TYPES = {
+    CLUSTER: "clusters",
+    ENDPOINTS: "endpoints",
+    LISTENER: "listeners",
+    ROUTES: "routes",
+    EXTENSION: "extensions",
+    SECRET: "secrets",
+}
 
 
 def services_report(snapshot: Snapshot | None, cluster: str) -> tuple[ServiceReport, ...]:
@@ -110,6 +118,11 @@ def gateways_report(snapshot: Snapshot | None) -> tuple[Gateway, ...]:
     """The gateways of MeshNetworks; those that peers announce stand with the peers."""
     found = (gateway for gateway in (snapshot.gateways if snapshot else ()) if not gateway.cluster)
     return tuple(Gateway("", f"{g.address}:{g.port}", f"configured for {g.network}", g.weight) for g in found)
+
+
+def gateway_api_view(snapshot: Snapshot | None) -> tuple[ObjectStatus, ...]:
+    """The status conditions of all objects of the Gateway API that are ours to answer."""
+    return snapshot.gateway_api.statuses if snapshot is not None else ()
 
 
 def findings_report(findings: Iterable[Finding]) -> tuple[FindingReport, ...]:

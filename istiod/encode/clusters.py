@@ -14,10 +14,12 @@ from envoy.extensions.upstreams.http.v3.http_protocol_options_pb2 import HttpPro
 from envoy.type.v3.http_pb2 import CodecClientType
 
 from istiod.encode.cache import encoded
+from istiod.encode.dynamic_dns import dynamic_cluster
 from istiod.encode.endpoints import assignment
+from istiod.encode.patch_clusters import patch_cluster
 from istiod.encode.resource import CLUSTER, Resource, frame_resource
 from istiod.encode.tls import raw_socket, upstream_socket
-from istiod.encode.wire import ads_source, duration, istio_metadata, pack
+from istiod.encode.wire import ads_source, duration, istio_metadata, pack, preserved_case
 from istiod.resolve.specs.cluster import (
     BreakerSpec,
     ClusterSpec,
@@ -37,7 +39,9 @@ HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 @encoded(20_000)
 def encode_cluster(spec: ClusterSpec) -> Resource:
     """One upstream as a resource."""
-    return frame_resource(CLUSTER, spec.name, cluster(spec).SerializeToString(deterministic=True))
+    message = cluster(spec)
+    done = patch_cluster(message, spec.patches) if spec.patches else frozenset()
+    return frame_resource(CLUSTER, message.name, message.SerializeToString(deterministic=True), done)
 
 
 def cluster(spec: ClusterSpec) -> Cluster:
@@ -56,13 +60,17 @@ def cluster(spec: ClusterSpec) -> Cluster:
     result.close_connections_on_host_health_failure = spec.close_connections_on_host_health_failure
     _transport(result, spec)
     _sockets(result, spec)
-    metadata = istio_metadata(spec.config, spec.subset, ((s.host, s.name, s.namespace) for s in spec.services))
+    services = ((s.host, s.name, s.namespace) for s in spec.services)
+    metadata = istio_metadata(spec.config, spec.subset, services, spec.external)
     if metadata is not None:
         result.metadata.CopyFrom(metadata)
     return result
 
 
 def _discovery(result: Cluster, spec: ClusterSpec) -> None:
+    if spec.dns_cache is not None:
+        dynamic_cluster(result, spec.dns_cache, spec.unverified)
+        return
     result.type = Cluster.DiscoveryType.Value(spec.discovery.value)
     match spec.discovery:
         case Discovery.EDS:
@@ -123,14 +131,12 @@ def _http(result: Cluster, http: HttpUpstream) -> None:
         case HttpVersion.DOWNSTREAM:
             options.use_downstream_protocol_config.http_protocol_options.SetInParent()
             options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
-    if http.max_concurrent_streams is not None:
-        group = (
-            options.explicit_http_config
-            if http.version is HttpVersion.HTTP2
-            else options.use_downstream_protocol_config
-        )
-        if http.version is not HttpVersion.HTTP1:
-            group.http2_protocol_options.max_concurrent_streams.value = http.max_concurrent_streams
+    downstream = http.version is HttpVersion.DOWNSTREAM
+    group = options.use_downstream_protocol_config if downstream else options.explicit_http_config
+    if http.max_concurrent_streams is not None and http.version is not HttpVersion.HTTP1:
+        group.http2_protocol_options.max_concurrent_streams.value = http.max_concurrent_streams
+    if http.preserve_header_case and http.version is not HttpVersion.HTTP2:
+        group.http_protocol_options.header_key_format.CopyFrom(preserved_case())
     common = options.common_http_protocol_options
     if http.max_requests_per_connection is not None:
         common.max_requests_per_connection.value = http.max_requests_per_connection

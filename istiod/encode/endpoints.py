@@ -11,6 +11,7 @@ from istiod.encode.cache import encoded
 from istiod.encode.resource import ENDPOINTS, Resource, frame_resource
 from istiod.encode.wire import socket_address
 from istiod.resolve.specs.endpoints import EndpointSpec, EndpointsSpec
+from istiod.resolve.specs.telemetry import PEER_METADATA, Fact
 
 _HEALTH = {
     Health.HEALTHY: HealthStatus.UNKNOWN,
@@ -59,4 +60,6 @@ def _lb_endpoint(spec: EndpointSpec) -> bytes:
         result.metadata.filter_metadata["envoy.transport_socket_match"].fields["tlsMode"].string_value = "istio"
     if spec.workload:
         result.metadata.filter_metadata["istio"].fields["workload"].string_value = spec.workload
+    for fact, value in zip(Fact, spec.facts, strict=False):
+        result.metadata.filter_metadata[PEER_METADATA].fields[fact].string_value = value
     return result.SerializeToString(deterministic=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from envoy.config.core.v3.base_pb2 import TrafficDirection
 from envoy.config.listener.v3.listener_components_pb2 import (
     Filter,
@@ -20,15 +22,22 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 )
 from envoy.extensions.filters.network.sni_cluster.v3.sni_cluster_pb2 import SniCluster
 from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy as EnvoyTcpProxy
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import UpstreamConnectMode
 from google.protobuf.message import Message
 
+from istiod.encode import ext_authz, rbac
 from istiod.encode.accesslog import access_log
 from istiod.encode.cache import encoded
+from istiod.encode.dynamic_dns import SNI_FILTER, sni_lookup
 from istiod.encode.filters import http_filters
+from istiod.encode.patch_listeners import patch_listener
+from istiod.encode.peers import STATE_FILTER, own_facts
 from istiod.encode.resource import LISTENER, Resource, frame_resource
 from istiod.encode.routes import route_configuration
 from istiod.encode.tls import downstream_socket
-from istiod.encode.wire import ads_source, cidr, duration, pack, socket_address
+from istiod.encode.tracing import request_id, tracing
+from istiod.encode.wire import ads_source, cidr, duration, pack, preserved_case, socket_address
+from istiod.resolve.specs.authz import Authorization, CheckSpec
 from istiod.resolve.specs.listener import (
     ChainMatch,
     ClientCert,
@@ -38,12 +47,14 @@ from istiod.resolve.specs.listener import (
     ListenerSpec,
     TcpProxy,
 )
+from istiod.resolve.specs.telemetry import LogEvent, PeerExchange, StatsLog
 
 _CLIENT_CERT = {
     ClientCert.SANITIZE: HttpConnectionManager.SANITIZE,
     ClientCert.SANITIZE_SET: HttpConnectionManager.SANITIZE_SET,
     ClientCert.APPEND_FORWARD: HttpConnectionManager.APPEND_FORWARD,
     ClientCert.FORWARD_ONLY: HttpConnectionManager.FORWARD_ONLY,
+    ClientCert.ALWAYS_FORWARD_ONLY: HttpConnectionManager.ALWAYS_FORWARD_ONLY,
 }
 _NORMALIZED = ("BASE", "DEFAULT", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 
@@ -51,7 +62,9 @@ _NORMALIZED = ("BASE", "DEFAULT", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")
 @encoded(5_000)
 def encode_listener(spec: ListenerSpec) -> Resource:
     """One listener as a resource."""
-    return frame_resource(LISTENER, spec.name, listener(spec).SerializeToString(deterministic=True))
+    message = listener(spec)
+    done = patch_listener(message, spec.patches) if spec.patches else frozenset()
+    return frame_resource(LISTENER, message.name, message.SerializeToString(deterministic=True), done)
 
 
 def listener(spec: ListenerSpec) -> Listener:
@@ -126,6 +139,12 @@ def _chain(spec: FilterChainSpec) -> bytes:
         result.transport_socket.CopyFrom(downstream_socket(spec.tls))
     if spec.transport_connect_timeout is not None:
         result.transport_socket_connect_timeout.CopyFrom(duration(spec.transport_connect_timeout))
+    sends = isinstance(spec.handler, HttpConnection) and spec.handler.peers is PeerExchange.SEND
+    if sends or any(isinstance(log.sink, StatsLog) for log in spec.handler.access_logs):
+        result.filters.append(_filter(STATE_FILTER, own_facts(sends)))
+    result.filters.extend(_authorization(spec.authorization))
+    if spec.sni_lookup is not None:
+        result.filters.append(_filter(SNI_FILTER, sni_lookup(spec.sni_lookup)))
     if spec.sni_cluster:
         result.filters.append(_filter("envoy.filters.network.sni_cluster", SniCluster()))
     match spec.handler:
@@ -134,6 +153,17 @@ def _chain(spec: FilterChainSpec) -> bytes:
         case TcpProxy() as tcp:
             result.filters.append(_filter("envoy.filters.network.tcp_proxy", _tcp_proxy(tcp)))
     return result.SerializeToString(deterministic=True)
+
+
+def _authorization(spec: Authorization) -> Iterator[Filter]:
+    for step in spec.checks:
+        if isinstance(step, CheckSpec):
+            yield _filter(rbac.NETWORK_FILTER, rbac.network_rbac(step.when))
+            yield _filter(ext_authz.NETWORK_FILTER, ext_authz.network_ext_authz(step))
+        else:
+            yield _filter(rbac.NETWORK_FILTER, rbac.network_rbac(step))
+    for rules in spec.rules:
+        yield _filter(rbac.NETWORK_FILTER, rbac.network_rbac(rules))
 
 
 def _match(spec: ChainMatch) -> FilterChainMatch:
@@ -167,20 +197,22 @@ def connection_manager(spec: HttpConnection) -> HttpConnectionManager:
     if spec.proxyless:
         return result
     result.forward_client_cert_details = _CLIENT_CERT[spec.client_cert]
-    if spec.set_client_cert_details:
-        result.set_current_client_cert_details.subject.value = True
-        result.set_current_client_cert_details.dns = True
-        result.set_current_client_cert_details.uri = True
+    _client_certificate(result, spec.client_cert_parts)
     result.use_remote_address.value = spec.use_remote_address
     result.xff_num_trusted_hops = spec.trusted_hops
     result.server_name = spec.server_name
+    if spec.server_untouched:
+        result.server_header_transformation = HttpConnectionManager.PASS_THROUGH
+    if not spec.request_ids:
+        result.generate_request_id.value = False
+    result.append_x_forwarded_port = spec.forwarded_port
     _timeouts(result, spec)
     if spec.max_request_headers_kb is not None:
         result.max_request_headers_kb.value = spec.max_request_headers_kb
     if spec.accept_http10:
         result.http_protocol_options.accept_http_10 = True
     if spec.preserve_header_case:
-        result.http_protocol_options.SetInParent()
+        result.http_protocol_options.header_key_format.CopyFrom(preserved_case())
     result.upgrade_configs.add(upgrade_type="websocket")
     if spec.path_normalization in _NORMALIZED:
         result.normalize_path.value = True
@@ -188,8 +220,23 @@ def connection_manager(spec: HttpConnection) -> HttpConnectionManager:
         result.merge_slashes = True
     if spec.path_normalization == "DECODE_AND_MERGE_SLASHES":
         result.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
+    if spec.tracing is not None:
+        result.tracing.CopyFrom(tracing(spec.tracing))
+        extension = request_id(spec.tracing)
+        if extension is not None:
+            result.request_id_extension.CopyFrom(extension)
     result.access_log.extend(access_log(log) for log in spec.access_logs)
     return result
+
+
+def _client_certificate(result: HttpConnectionManager, parts: tuple[str, ...]) -> None:
+    """What is added to `x-forwarded-client-cert` of the peer's certificate."""
+    if not parts:
+        return
+    details = result.set_current_client_cert_details
+    details.subject.value = "subject" in parts
+    details.uri, details.dns = "uri" in parts, "dns" in parts
+    details.cert, details.chain = "cert" in parts, "chain" in parts
 
 
 def _timeouts(result: HttpConnectionManager, spec: HttpConnection) -> None:
@@ -209,6 +256,8 @@ def _tcp_proxy(spec: TcpProxy) -> EnvoyTcpProxy:
         result.weighted_clusters.clusters.add(name=name, weight=weight)
     if spec.idle_timeout is not None:
         result.idle_timeout.CopyFrom(duration(spec.idle_timeout))
+    if spec.max_duration is not None:
+        result.max_downstream_connection_duration.CopyFrom(duration(spec.max_duration))
     if spec.max_connect_attempts is not None:
         result.max_connect_attempts.value = spec.max_connect_attempts
     if spec.hash_policy is not None and spec.hash_policy.source_ip:
@@ -216,5 +265,10 @@ def _tcp_proxy(spec: TcpProxy) -> EnvoyTcpProxy:
     if spec.tunnel is not None:
         result.tunneling_config.hostname = spec.tunnel.target
         result.tunneling_config.use_post = spec.tunnel.post
+    if spec.after_handshake:
+        result.upstream_connect_mode = UpstreamConnectMode.ON_DOWNSTREAM_TLS_HANDSHAKE
+        result.max_early_data_bytes.value = 0  # nothing is read before, but Envoy wants to be told
+    if any(log.event is LogEvent.CONNECTED for log in spec.access_logs):
+        result.access_log_options.flush_access_log_on_connected = True
     result.access_log.extend(access_log(log) for log in spec.access_logs)
     return result

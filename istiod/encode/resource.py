@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from istiod.resolve.specs.patch import PatchRef
+
 CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
@@ -23,19 +26,21 @@ class Resource:
     `sotw` is field 2 (`resources`) of a DiscoveryResponse, tag and length included; `delta` is field 2
     (`resources`) of a
     DeltaDiscoveryResponse. Both are joined with others behind a response header without being parsed again.
+    `patches` are those of users that changed it.
     """
 
     name: str
     version: str
     sotw: bytes
     delta: bytes
+    patches: frozenset[PatchRef] = frozenset()
 
 
 # What one class of proxies gets: type URL -> name -> resource. Never changed after it was handed out.
 Configuration = Mapping[str, Mapping[str, Resource]]
 
 
-def frame_resource(type_url: str, name: str, body: bytes) -> Resource:
+def frame_resource(type_url: str, name: str, body: bytes, patches: frozenset[PatchRef] = frozenset()) -> Resource:
     """Wrap the serialized message `body` of type `type_url` (field numbers: google.protobuf.Any,
     envoy.service.discovery.v3).
     """
@@ -45,7 +50,7 @@ def frame_resource(type_url: str, name: str, body: bytes) -> Resource:
     delta = (
         _field(3, name.encode()) + _field(1, version.encode()) + _field(2, packed)
     )  # Resource.name, .version, .resource
-    return Resource(name, version, _field(2, packed), _field(2, delta))
+    return Resource(name, version, _field(2, packed), _field(2, delta), patches)
 
 
 def _field(number: int, value: bytes) -> bytes:

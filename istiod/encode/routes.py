@@ -30,6 +30,8 @@ from envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_
 )
 
 from istiod.encode.cache import encoded
+from istiod.encode.jwt import claim_matcher
+from istiod.encode.patch_routes import patch_configuration
 from istiod.encode.resource import ROUTES, Resource, frame_resource
 from istiod.encode.wire import (
     duration,
@@ -66,20 +68,27 @@ _REDIRECTS = {
     307: RedirectAction.TEMPORARY_REDIRECT,
     308: RedirectAction.PERMANENT_REDIRECT,
 }
+_NOT_FOUND = {
+    503: EnvoyRouteAction.SERVICE_UNAVAILABLE,
+    404: EnvoyRouteAction.NOT_FOUND,
+    500: EnvoyRouteAction.INTERNAL_SERVER_ERROR,
+}
 
 
 @encoded(5_000)
 def encode_routes(spec: RouteConfigSpec) -> Resource:
     """One route configuration as a resource."""
-    return frame_resource(ROUTES, spec.name, route_configuration(spec).SerializeToString(deterministic=True))
+    message = route_configuration(spec)
+    done = patch_configuration(message, spec.patches) if spec.patches else frozenset()
+    message.name = spec.name  # by which listeners ask for it
+    return frame_resource(ROUTES, spec.name, message.SerializeToString(deterministic=True), done)
 
 
 def route_configuration(spec: RouteConfigSpec) -> RouteConfiguration:
     """The message itself, also for connection managers with inline routes."""
     result = RouteConfiguration(name=spec.name, ignore_port_in_host_matching=spec.ignore_port_in_host_matching)
     result.validate_clusters.value = False
-    if spec.max_direct_response_body is not None:
-        result.max_direct_response_body_size_bytes.value = spec.max_direct_response_body
+    result.max_direct_response_body_size_bytes.value = spec.max_direct_response_body
     for host in spec.virtual_hosts:
         result.virtual_hosts.add().MergeFromString(_virtual_host(host))
     return result
@@ -96,7 +105,7 @@ def _virtual_host(spec: VirtualHostSpec) -> bytes:
 
 
 def _route(spec: RouteSpec) -> Route:
-    route = Route(name=spec.name)
+    route = Route(name=spec.name, stat_prefix=spec.stat_prefix)
     _match(route.match, spec.match)
     match spec.action:
         case RouteAction() as action:
@@ -130,6 +139,7 @@ def _match(result: EnvoyRouteMatch, spec: RouteMatch) -> None:
         _path(result, spec.path or StringMatch(MatchKind.PREFIX, "/"), spec.path_separated_prefix)
     result.headers.extend(header_matcher(header) for header in spec.headers)
     result.query_parameters.extend(query_matcher(query) for query in spec.query)
+    result.dynamic_metadata.extend(claim_matcher(claim) for claim in spec.claims)
 
 
 def _path(result: EnvoyRouteMatch, path: StringMatch, separated: bool) -> None:
@@ -161,6 +171,7 @@ def _forward(result: EnvoyRouteAction, spec: RouteAction) -> None:
             _header_operations(entry, cluster.request_headers, cluster.response_headers)
             if cluster.host_rewrite:
                 entry.host_rewrite_literal = cluster.host_rewrite
+    result.cluster_not_found_response_code = _NOT_FOUND[spec.not_found_status]
     result.timeout.CopyFrom(duration(spec.timeout))
     if spec.retry is not None:
         _retry(result.retry_policy, spec.retry)
@@ -168,6 +179,7 @@ def _forward(result: EnvoyRouteAction, spec: RouteAction) -> None:
     for mirror in spec.mirrors:
         entry_ = result.request_mirror_policies.add(cluster=mirror.cluster)
         entry_.runtime_fraction.CopyFrom(runtime_percent(mirror.percent))
+        entry_.trace_sampled.value = False
     for policy in spec.hash_policies:
         add_hash_policy(result.hash_policy.add(), policy)
     if spec.idle_timeout is not None:
@@ -193,6 +205,7 @@ def _rewrite(result: EnvoyRouteAction, spec: RouteAction) -> None:
         result.host_rewrite_literal = spec.host_rewrite
     elif spec.auto_host_rewrite:
         result.auto_host_rewrite.value = True
+    result.append_x_forwarded_host = spec.forwarded_host
 
 
 def _retry(result: RetryPolicy, spec: RetrySpec) -> None:

@@ -10,7 +10,7 @@ from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import CommonTlsContext, 
 
 from istiod.encode.wire import pack, secret_source, string_matcher
 from istiod.resolve.specs.match import StringMatch
-from istiod.resolve.specs.tls import DownstreamTls, SecretRef, UpstreamTls
+from istiod.resolve.specs.tls import DownstreamTls, SecretRef, SecretSource, UpstreamTls
 
 TLS = "envoy.transport_sockets.tls"
 RAW = "envoy.transport_sockets.raw_buffer"
@@ -34,6 +34,8 @@ def upstream_socket(tls: UpstreamTls) -> TransportSocket:
         sni=tls.sni, auto_host_sni=tls.auto_sni, auto_sni_san_validation=tls.auto_san_validation
     )
     _common(context.common_tls_context, tls.alpn, tls.minimum, tls.maximum)
+    context.common_tls_context.tls_params.cipher_suites.extend(tls.cipher_suites)
+    context.common_tls_context.tls_params.ecdh_curves.extend(tls.ecdh_curves)
     if tls.certificate is not None:
         context.common_tls_context.tls_certificate_sds_secret_configs.append(_secret(tls.certificate))
     _validation(context.common_tls_context, tls.roots, tls.san_matches, tls.san_type)
@@ -53,7 +55,8 @@ def downstream_socket(tls: DownstreamTls) -> TransportSocket:
         common.tls_certificate_sds_secret_configs.append(_secret(certificate))
     _validation(common, tls.roots, tls.san_matches, "ANY")
     if tls.roots is not None:
-        pins = common.combined_validation_context.default_validation_context
+        inline = tls.roots.source is SecretSource.INLINE
+        pins = common.validation_context if inline else common.combined_validation_context.default_validation_context
         pins.verify_certificate_hash.extend(tls.certificate_hashes)
         pins.verify_certificate_spki.extend(tls.key_hashes)
     context.require_client_certificate.value = tls.require_client_certificate
@@ -73,9 +76,13 @@ def _common(common: CommonTlsContext, alpn: tuple[str, ...], minimum: str, maxim
 def _validation(common: CommonTlsContext, roots: SecretRef | None, sans: tuple[StringMatch, ...], kind: str) -> None:
     if roots is None:
         return
-    combined = common.combined_validation_context
-    combined.validation_context_sds_secret_config.CopyFrom(_secret(roots))
-    default = combined.default_validation_context
+    if roots.source is SecretSource.INLINE:
+        default = common.validation_context
+        default.trusted_ca.inline_string = roots.name
+    else:
+        combined = common.combined_validation_context
+        combined.validation_context_sds_secret_config.CopyFrom(_secret(roots))
+        default = combined.default_validation_context
     default.SetInParent()
     for match in sans:
         for san_type in _SAN_TYPES[kind]:

@@ -8,7 +8,9 @@ from functools import lru_cache
 from envoy.config.core.v3.address_pb2 import Address, CidrRange
 from envoy.config.core.v3.base_pb2 import Metadata, RuntimeFractionalPercent
 from envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion, ConfigSource
+from envoy.config.core.v3.protocol_pb2 import Http1ProtocolOptions
 from envoy.config.route.v3.route_components_pb2 import HeaderMatcher, QueryParameterMatcher
+from envoy.extensions.http.header_formatters.preserve_case.v3.preserve_case_pb2 import PreserveCaseFormatterConfig
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.v3.percent_pb2 import FractionalPercent
 from google.protobuf.any_pb2 import Any
@@ -31,6 +33,14 @@ def duration(seconds: float) -> Duration:
 def pack(message: Message) -> Any:
     """A message inside an Any, serialized the same way every time."""
     return Any(type_url=TYPE_PREFIX + message.DESCRIPTOR.full_name, value=message.SerializeToString(deterministic=True))
+
+
+def preserved_case() -> Http1ProtocolOptions.HeaderKeyFormat:
+    """HTTP/1 header names as they came."""
+    result = Http1ProtocolOptions.HeaderKeyFormat()
+    result.stateful_formatter.name = "envoy.http.stateful_header_formatters.preserve_case"
+    result.stateful_formatter.typed_config.CopyFrom(pack(PreserveCaseFormatterConfig()))
+    return result
 
 
 def socket_address(address: str, port: int) -> Address:
@@ -129,9 +139,11 @@ def runtime_percent(value: float) -> RuntimeFractionalPercent:
 
 
 def istio_metadata(
-    config: str = "", subset: str = "", services: Iterable[tuple[str, str, str]] = ()
+    config: str = "", subset: str = "", services: Iterable[tuple[str, str, str]] = (), external: bool = False
 ) -> Metadata | None:
-    """Istio's filter metadata: the object behind a resource, the subset, and services as (host, name, namespace)."""
+    """Istio's filter metadata: the object behind a resource, the subset, services as (host, name, namespace), and
+    whether they are outside the mesh.
+    """
     result = Metadata()
     fields = result.filter_metadata["istio"].fields
     if config:
@@ -143,4 +155,6 @@ def istio_metadata(
         entry["host"].string_value = host
         entry["name"].string_value = name
         entry["namespace"].string_value = namespace
+    if external:
+        fields["external"].bool_value = True
     return result if fields else None

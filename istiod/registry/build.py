@@ -211,7 +211,7 @@ def needs_address(service: Service) -> bool:
     """
     if service.vips or service.headless or service.host.startswith("*"):
         return False
-    if service.external or service.resolution is Resolution.PASSTHROUGH:
+    if service.external or service.resolution in (Resolution.PASSTHROUGH, Resolution.DYNAMIC_DNS):
         return False
     return service.origin is not Origin.KUBERNETES and service.labels.get(NO_ALLOCATION_LABEL) != "false"
 

@@ -25,7 +25,7 @@ _RESOLUTION = {
     api.Resolution.STATIC: Resolution.ENDPOINTS,
     api.Resolution.DNS: Resolution.DNS,
     api.Resolution.DNS_ROUND_ROBIN: Resolution.DNS_ROUND_ROBIN,
-    api.Resolution.DYNAMIC_DNS: Resolution.DNS,
+    api.Resolution.DYNAMIC_DNS: Resolution.DYNAMIC_DNS,
 }
 
 

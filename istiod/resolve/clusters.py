@@ -11,9 +11,12 @@ from dataclasses import replace
 from federation.model.service import Origin, Resolution, Service
 from istiod.api.destinationrule import TLSMode
 from istiod.api.meshconfig import H2UpgradePolicy
+from istiod.resolve.connection import dns_cache
 from istiod.resolve.defaults import GATEWAY_OUTLIER, Profile, profile
 from istiod.resolve.endpoints import Upstream, identities_of, placement, upstream_endpoints, upstreams_of
+from istiod.resolve.headers import keeps_case
 from istiod.resolve.policy import balancing_of, breakers_of, http_of, keepalive_of, outlier_of, upgrades_http
+from istiod.resolve.server_tls import known_curves, known_suites
 from istiod.resolve.specs.cluster import (
     BreakerSpec,
     ClusterSpec,
@@ -24,7 +27,9 @@ from istiod.resolve.specs.cluster import (
     LbSpec,
     ServiceRef,
 )
+from istiod.resolve.specs.telemetry import UNKNOWN
 from istiod.resolve.specs.tls import UpstreamTls
+from istiod.resolve.stat_names import outbound_stat_name
 from istiod.resolve.tls import from_settings, mutual_tls
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
@@ -38,6 +43,7 @@ _DISCOVERY = {
     Resolution.DNS: Discovery.STRICT_DNS,
     Resolution.DNS_ROUND_ROBIN: Discovery.LOGICAL_DNS,
     Resolution.PASSTHROUGH: Discovery.ORIGINAL_DST,
+    Resolution.DYNAMIC_DNS: Discovery.DYNAMIC,
 }
 
 
@@ -77,16 +83,18 @@ def cluster_of(snapshot: Snapshot, view: ProxyView, upstream: Upstream) -> Clust
         discovery = Discovery.ORIGINAL_DST
     pool = policy.connection_pool
     http = http_of(pool, upstream.port.protocol, upgrades_http(pool, upgrade))
+    http = replace(http, preserve_header_case=keeps_case(snapshot, view))
     tls, auto = _tls(snapshot, view, upstream, http.version, discovery)
-    inline = discovery in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS)
+    inline, dynamic = discovery in (Discovery.STRICT_DNS, Discovery.LOGICAL_DNS), discovery is Discovery.DYNAMIC
+    unverified = dynamic and policy.tls is not None and bool(policy.tls.insecure_skip_verify)
     return ClusterSpec(
         name=upstream.name,
         discovery=discovery,
         connect_timeout=_connect_timeout(snapshot, upstream, defaults),
         lb=_balancer(view, discovery, balancing.lb),
-        http=replace(http, auto_sni=tls.auto_sni, auto_san_validation=tls.auto_san_validation) if tls else http,
+        http=_named(http, tls, dynamic, not unverified),
         breakers=breakers_of(pool, policy, defaults),
-        outlier=outlier if discovery is not Discovery.ORIGINAL_DST else None,
+        outlier=outlier if discovery not in _WITHOUT_ENDPOINTS else None,
         tls=tls,
         auto_mtls=auto,
         proxy_protocol=policy.proxy_protocol.version.value if policy.proxy_protocol else "",
@@ -94,11 +102,17 @@ def cluster_of(snapshot: Snapshot, view: ProxyView, upstream: Upstream) -> Clust
         ignore_health_on_host_removal=defaults.ignore_health_on_host_removal,
         keepalive=keepalive_of(pool, mesh),
         dns_refresh_rate=(mesh.dns_refresh_rate or 60.0) if inline else None,
-        alt_stat_name=f"{upstream.name};",
+        alt_stat_name=outbound_stat_name(mesh, upstream.name, service, upstream.port, upstream.subset),
         services=(ServiceRef(service.host, service.name, service.namespace),),
+        external=service.external,
         subset=upstream.subset,
         config=upstream.config,
+        dns_cache=dns_cache(snapshot.mesh, view) if dynamic else None,
+        unverified=unverified,
     )
+
+
+_WITHOUT_ENDPOINTS = (Discovery.ORIGINAL_DST, Discovery.DYNAMIC)
 
 
 def _discovery(view: ProxyView, service: Service) -> Discovery:
@@ -114,16 +128,32 @@ def _tls(
     identities = identities_of(snapshot, upstream.service)
     if said is not None and said.mode is not None:
         if said.credential_name and not _may_use_credentials(snapshot, view, upstream.service):
-            said = said.model_copy(update={"credential_name": ""})
+            return None, False  # as Istio's istiod has it; `istiod.resolve.credentials` says so in a finding
         of_mesh = said.mode is TLSMode.ISTIO_MUTUAL or upstream.service.origin is Origin.SERVICE_ENTRY
-        return from_settings(view, said, upstream.outbound, identities if of_mesh else (), version), False
+        tls = from_settings(view, said, upstream.outbound, identities if of_mesh else (), version)
+        if tls is not None and said.mode is not TLSMode.ISTIO_MUTUAL:
+            defaults = snapshot.mesh.tls_defaults
+            suites, curves = known_suites(defaults.cipher_suites), known_curves(defaults.ecdh_curves)
+            tls = replace(tls, cipher_suites=suites, ecdh_curves=curves)
+        return tls, False
     endpoints = snapshot.endpoints.get(upstream.service.key, ())
-    if upstream.service.external or snapshot.mesh.enable_auto_mtls is False:
+    if upstream.service.external or snapshot.mesh.enable_auto_mtls is False or discovery is Discovery.DYNAMIC:
         return None, False
+    if upstream.tls_mode not in (None, TLSMode.ISTIO_MUTUAL):
+        return None, False  # the top level's word, where a port level has none: no mutual TLS
     if discovery is Discovery.ORIGINAL_DST:
         everywhere = bool(endpoints) and all(endpoint.mtls for endpoint in endpoints)
         return (mutual_tls(view, upstream.outbound, identities, version), False) if everywhere else (None, False)
     return mutual_tls(view, upstream.outbound, identities, version), True
+
+
+def _named(http: HttpUpstream, tls: UpstreamTls | None, dynamic: bool, verified: bool) -> HttpUpstream:
+    """What is done with the request's host towards the server: Envoy insists on it where names are looked up."""
+    if dynamic:
+        return replace(http, auto_sni=True, auto_san_validation=verified)
+    if tls is None:
+        return http
+    return replace(http, auto_sni=tls.auto_sni, auto_san_validation=tls.auto_san_validation)
 
 
 def _may_use_credentials(snapshot: Snapshot, view: ProxyView, service: Service) -> bool:
@@ -169,7 +199,15 @@ def _forwarding(snapshot: Snapshot, upstream: Upstream, defaults: Profile) -> Cl
 
 def blackhole() -> ClusterSpec:
     """The upstream without hosts: connections to it are closed."""
-    return ClusterSpec(BLACKHOLE, Discovery.STATIC, 10.0, LbSpec(LbPolicy.ROUND_ROBIN), HttpUpstream(HttpVersion.NONE))
+    return ClusterSpec(
+        BLACKHOLE,
+        Discovery.STATIC,
+        10.0,
+        LbSpec(LbPolicy.ROUND_ROBIN),
+        HttpUpstream(HttpVersion.NONE),
+        services=(ServiceRef(UNKNOWN, BLACKHOLE, UNKNOWN),),
+        external=True,
+    )
 
 
 def passthrough(defaults: Profile) -> ClusterSpec:
@@ -181,6 +219,8 @@ def passthrough(defaults: Profile) -> ClusterSpec:
         LbSpec(LbPolicy.CLUSTER_PROVIDED),
         HttpUpstream(HttpVersion.DOWNSTREAM),
         breakers=BreakerSpec(),
+        services=(ServiceRef(UNKNOWN, PASSTHROUGH, UNKNOWN),),
+        external=True,
     )
 
 
@@ -188,7 +228,7 @@ _GRPC_BALANCERS = (LbPolicy.ROUND_ROBIN, LbPolicy.RING_HASH)  # gRPC clients ref
 
 
 def _balancer(view: ProxyView, discovery: Discovery, lb: LbSpec) -> LbSpec:
-    if discovery is Discovery.ORIGINAL_DST:
+    if discovery in _WITHOUT_ENDPOINTS:
         return _original_dst(lb)
     if view.type is ProxyType.GRPC and lb.policy not in _GRPC_BALANCERS:
         return replace(lb, policy=LbPolicy.ROUND_ROBIN)

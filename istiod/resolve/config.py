@@ -8,28 +8,33 @@ proxy runs or what it serves, so views that differ only there share them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation.model.findings import Finding
 from federation.model.names import ServiceKey
 from federation.model.service import Resolution, Service
 from istiod.memo import memo
+from istiod.resolve.authz import guard_of
 from istiod.resolve.clusters import outbound_clusters, passthrough_clusters
 from istiod.resolve.eastwest import passed_services, with_implied_server
 from istiod.resolve.endpoints import endpoints_of
 from istiod.resolve.gateway_servers import OpenPort, open_ports, port_findings
 from istiod.resolve.gateways import gateway_listeners
-from istiod.resolve.inbound import inbound_listener
-from istiod.resolve.inbound_ports import inbound_clusters, port_conflicts
+from istiod.resolve.inbound import inbound_listeners
+from istiod.resolve.inbound_ports import inbound_clusters, port_conflicts, served_by
+from istiod.resolve.jwt import jwt_findings
 from istiod.resolve.objects import table_of
 from istiod.resolve.outbound import outbound
+from istiod.resolve.patches import patches_of
 from istiod.resolve.proxyless import proxyless_listeners
 from istiod.resolve.scope import Scope, routing_class, scope_of
 from istiod.resolve.sidecar_routes import sidecar_routes
 from istiod.resolve.specs.cluster import ClusterSpec
 from istiod.resolve.specs.endpoints import EndpointsSpec
 from istiod.resolve.specs.listener import ListenerSpec
+from istiod.resolve.specs.patch import PatchRef, PatchSpec
 from istiod.resolve.specs.route import RouteConfigSpec
+from istiod.resolve.telemetry import with_telemetry
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
 
@@ -37,7 +42,8 @@ from istiod.view.proxy import ProxyType, ProxyView
 @dataclass(frozen=True, slots=True)
 class ViewConfig:
     """All resources of one view, names unique within each tuple. Findings are about policies that could not be
-    followed.
+    followed. `patches` are all that users wrote for this view: on the resources, `added` as resources of their own, or
+    done already because they `removed` one.
     """
 
     clusters: tuple[ClusterSpec, ...]
@@ -45,15 +51,19 @@ class ViewConfig:
     listeners: tuple[ListenerSpec, ...]
     routes: tuple[RouteConfigSpec, ...]
     findings: tuple[Finding, ...] = ()
+    patches: tuple[PatchSpec, ...] = ()
+    added: tuple[PatchSpec, ...] = ()
+    removed: frozenset[PatchRef] = frozenset()
 
 
 def resolve_view(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
     """Everything that proxies of this view must be told."""
     match view.type:
         case ProxyType.SIDECAR:
-            return _sidecar(snapshot, view)
+            return _patched(snapshot, view, _sidecar(snapshot, view), ())
         case ProxyType.ROUTER:
-            return _router(snapshot, view)
+            ports = _ports(snapshot, view)
+            return _patched(snapshot, view, _router(snapshot, view, ports), ports)
         case ProxyType.GRPC:
             return _proxyless(snapshot, view)
 
@@ -99,24 +109,46 @@ def _sidecar(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
     return ViewConfig(
         clusters=(*outbound_clusters(snapshot, view, scope.services), *inbound_clusters(snapshot, view)),
         endpoints=_endpoints(snapshot, view, scope.services),
-        listeners=(*parts.listeners, inbound_listener(snapshot, view)),
+        listeners=(
+            *parts.listeners,
+            *with_telemetry(snapshot, view, inbound_listeners(snapshot, view), served_by(snapshot, view)),
+        ),
         routes=parts.routes,
-        findings=(*parts.findings, *port_conflicts(view)),
+        findings=(*parts.findings, *port_conflicts(view), *_policy_findings(snapshot, view)),
     )
 
 
-def _router(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
+def _patched(snapshot: Snapshot, view: ProxyView, config: ViewConfig, ports: tuple[OpenPort, ...]) -> ViewConfig:
+    """With the patches of EnvoyFilters; the parts that views share stay as they are."""
+    patches = patches_of(snapshot, view, ports)
+    if patches is None:
+        return config
+    return replace(
+        config,
+        clusters=tuple(patches.clusters(config.clusters)),
+        listeners=tuple(patches.listeners(config.listeners)),
+        routes=tuple(patches.routes(config.routes)),
+        patches=patches.specs,
+        added=patches.added,
+        removed=patches.removing((*config.listeners, *config.clusters)),
+    )
+
+
+def _router(snapshot: Snapshot, view: ProxyView, ports: tuple[OpenPort, ...]) -> ViewConfig:
     scope = scope_of(snapshot, view)
-    ports = _ports(snapshot, view)
     passed = passed_services(view, scope, ports)
     built = gateway_listeners(snapshot, view, scope, scope.gateway_rules, ports)
     return ViewConfig(
         clusters=(*outbound_clusters(snapshot, view, scope.services), *passthrough_clusters(snapshot, view, passed)),
         endpoints=(*_endpoints(snapshot, view, scope.services), *_passed_endpoints(snapshot, view, passed)),
-        listeners=built.listeners,
+        listeners=with_telemetry(snapshot, view, built.listeners),
         routes=built.routes,
-        findings=port_findings(table_of(snapshot, "Gateway"), view),
+        findings=(*port_findings(table_of(snapshot, "Gateway"), view), *_policy_findings(snapshot, view)),
     )
+
+
+def _policy_findings(snapshot: Snapshot, view: ProxyView) -> tuple[Finding, ...]:
+    return (*guard_of(snapshot, view).findings, *jwt_findings(snapshot, view))
 
 
 def _ports(snapshot: Snapshot, view: ProxyView) -> tuple[OpenPort, ...]:
@@ -142,6 +174,7 @@ def _shared_parts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> _Parts:
         table_of(snapshot, "VirtualService"),
         table_of(snapshot, "DestinationRule"),
         table_of(snapshot, "Sidecar"),
+        table_of(snapshot, "Telemetry"),
         _members(snapshot),
     )
     key = routing_class(view)
@@ -166,4 +199,4 @@ def _outbound_parts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> _Parts
     routes = tuple(
         sidecar_routes(snapshot, view, scope, need.listener, need.name, need.port, need.host) for need in built.routes
     )
-    return _Parts(built.listeners, routes, built.findings)
+    return _Parts(with_telemetry(snapshot, view, built.listeners), routes, built.findings)

@@ -1,14 +1,17 @@
 """The two handlers of a filter chain, with the mesh's settings filled in: an HTTP connection manager or a TCP proxy.
 
-Owns what both directions and gateways have in common (access logs, names of statistics). Decides no routing.
+Owns what both directions and gateways have in common (names of statistics, claims of certificates). Decides no routing;
+logs, traces and metrics are added by `istiod.resolve.telemetry`.
 """
 
 from __future__ import annotations
 
 from federation.model.service import Protocol
 from istiod.api.meshconfig import MeshConfig
+from istiod.resolve.headers import with_caller, with_headers, with_topology
+from istiod.resolve.jwt import jwt_spec
+from istiod.resolve.specs.dns import DnsCacheSpec
 from istiod.resolve.specs.listener import (
-    AccessLogSpec,
     ChainMatch,
     ClientCert,
     Direction,
@@ -42,47 +45,6 @@ def plain_http(view: ProxyView) -> tuple[str, ...]:
     return ("http/1.0", *PLAIN_HTTP) if view.http10 else PLAIN_HTTP
 
 
-def access_logs(mesh: MeshConfig) -> tuple[AccessLogSpec, ...]:
-    """The mesh's access log to a file, if one is configured."""
-    if not mesh.access_log_file:
-        return ()
-    if str(mesh.access_log_encoding) == "JSON":
-        return (AccessLogSpec(mesh.access_log_file, json_format=JSON_FORMAT),)
-    return (AccessLogSpec(mesh.access_log_file, format=mesh.access_log_format),)
-
-
-# Istio's default JSON access log.
-JSON_FORMAT = tuple(
-    (name, value)
-    for name, value in (
-        ("start_time", "%START_TIME%"),
-        ("route_name", "%ROUTE_NAME%"),
-        ("method", "%REQ(:METHOD)%"),
-        ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
-        ("protocol", "%PROTOCOL%"),
-        ("response_code", "%RESPONSE_CODE%"),
-        ("response_flags", "%RESPONSE_FLAGS%"),
-        ("response_code_details", "%RESPONSE_CODE_DETAILS%"),
-        ("connection_termination_details", "%CONNECTION_TERMINATION_DETAILS%"),
-        ("bytes_received", "%BYTES_RECEIVED%"),
-        ("bytes_sent", "%BYTES_SENT%"),
-        ("duration", "%DURATION%"),
-        ("upstream_service_time", "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%"),
-        ("x_forwarded_for", "%REQ(X-FORWARDED-FOR)%"),
-        ("user_agent", "%REQ(USER-AGENT)%"),
-        ("request_id", "%REQ(X-REQUEST-ID)%"),
-        ("authority", "%REQ(:AUTHORITY)%"),
-        ("upstream_host", "%UPSTREAM_HOST%"),
-        ("upstream_transport_failure_reason", "%UPSTREAM_TRANSPORT_FAILURE_REASON%"),
-        ("upstream_cluster", "%UPSTREAM_CLUSTER_RAW%"),
-        ("upstream_local_address", "%UPSTREAM_LOCAL_ADDRESS%"),
-        ("downstream_local_address", "%DOWNSTREAM_LOCAL_ADDRESS%"),
-        ("downstream_remote_address", "%DOWNSTREAM_REMOTE_ADDRESS%"),
-        ("requested_server_name", "%REQUESTED_SERVER_NAME%"),
-    )
-)
-
-
 def path_normalization(mesh: MeshConfig) -> str:
     """How paths are normalised before anything matches them; Istio's DEFAULT means BASE."""
     said = mesh.path_normalization.normalization
@@ -95,47 +57,53 @@ def inbound_http(
     """The connection manager in front of the application. The caller's certificate is added to `x-forwarded-client-
     cert`.
     """
-    return HttpConnection(
+    connection = HttpConnection(
         stat_prefix=f"inbound_0.0.0.0_{port};",
         routes=routes,
         direction=Direction.INBOUND,
         client_cert=ClientCert.APPEND_FORWARD,
-        set_client_cert_details=True,
         accept_http10=view.http10,
         grpc_web=protocol is Protocol.GRPC_WEB,
-        access_logs=access_logs(snapshot.mesh),
         path_normalization=path_normalization(snapshot.mesh),
+        jwt=jwt_spec(snapshot, view),
     )
+    return with_caller(connection, snapshot, view)
 
 
 def outbound_http(
     snapshot: Snapshot, view: ProxyView, address: str, port: int, route: str, grpc_web: bool = False
 ) -> HttpConnection:
     """The connection manager for calls of the application, with routes from RDS."""
-    return HttpConnection(
+    connection = HttpConnection(
         stat_prefix=f"outbound_{address}_{port};",
         routes=route,
         direction=Direction.OUTBOUND,
+        server_name="envoy",  # Istio's word for what calls others
         accept_http10=view.http10,
         grpc_web=grpc_web,
-        access_logs=access_logs(snapshot.mesh),
         path_normalization=path_normalization(snapshot.mesh),
     )
+    return with_headers(connection, snapshot, view)
 
 
 def gateway_http(snapshot: Snapshot, view: ProxyView, port: int, route: str) -> HttpConnection:
     """The connection manager of an edge: the peer's address is believed, its claims are not."""
-    return HttpConnection(
+    connection = HttpConnection(
         stat_prefix=f"outbound_0.0.0.0_{port};",
         routes=route,
         direction=Direction.OUTBOUND,
         client_cert=ClientCert.SANITIZE_SET,
-        set_client_cert_details=True,
         use_remote_address=True,
         accept_http10=view.http10,
-        access_logs=access_logs(snapshot.mesh),
         path_normalization=path_normalization(snapshot.mesh),
+        jwt=jwt_spec(snapshot, view),
     )
+    return with_topology(connection, snapshot, view)
+
+
+def dns_cache(mesh: MeshConfig, view: ProxyView) -> DnsCacheSpec:
+    """Names that are looked up as they are asked for, in the same way wherever that is."""
+    return DnsCacheSpec(view.ipv4, view.ipv6, mesh.dns_refresh_rate or 60.0)
 
 
 def tcp_proxy(
@@ -146,6 +114,7 @@ def tcp_proxy(
     hash_policy: HashPolicy | None = None,
     tunnel: TunnelSpec | None = None,
     stat_prefix: str = "",
+    max_duration: float | None = None,
 ) -> TcpProxy:
     """Bytes to one upstream by name, or to several by weight."""
     pairs = ((clusters, 1),) if isinstance(clusters, str) else clusters
@@ -154,9 +123,9 @@ def tcp_proxy(
         clusters=pairs,
         idle_timeout=idle_timeout,
         max_connect_attempts=attempts,
-        access_logs=access_logs(snapshot.mesh),
         hash_policy=hash_policy,
         tunnel=tunnel,
+        max_duration=max_duration,
     )
 
 

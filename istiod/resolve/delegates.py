@@ -1,16 +1,19 @@
 """Puts the routes of delegate VirtualServices in place of the root routes that name them.
 
-Pure, one level only. Rules: VirtualService reference, `Delegate`: matches of both must hold; a delegate's match must be
-narrower than the root's, a combination that contradicts itself is dropped.
+Pure, one level only. Rules: VirtualService reference, `Delegate`: matches of both must hold; each match of a delegate's
+route must be narrower than one of the root's, else that route takes no effect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from federation.model.names import NamespacedName, resolve_short_host
 from istiod.api.fields import StringMatch
 from istiod.api.virtualservice import Destination, HTTPMatchRequest, HTTPRoute
+
+# The routes of a delegate by its name, for roots of a namespace; None if there is none that they may name.
+Find = Callable[[NamespacedName, str], Sequence[HTTPRoute] | None]
 
 # What a delegate route takes from its root when it says nothing itself.
 _INHERITED = (
@@ -31,17 +34,17 @@ def expand(
     routes: Sequence[HTTPRoute],
     namespace: str,
     domain: str,
-    find: Callable[[NamespacedName], Sequence[HTTPRoute] | None],
+    find: Find,
 ) -> Iterator[HTTPRoute]:
-    """The routes with delegates filled in; a delegate that is not found leaves out its root route. A delegate's short
-    hosts are of its own namespace.
+    """The routes with delegates filled in; a delegate that `find` has not for this namespace leaves out its root route.
+    A delegate's short hosts are of its own namespace.
     """
     for root in routes:
         if root.delegate is None:
             yield root
             continue
         key = NamespacedName(root.delegate.namespace or namespace, root.delegate.name or "")
-        for child in find(key) or ():
+        for child in find(key, namespace) or ():
             own = _with_full_hosts(child, key.namespace, domain) if key.namespace != namespace else child
             merged = _merged(root, own) if child.delegate is None else None
             if merged is not None:
@@ -49,10 +52,10 @@ def expand(
 
 
 def _merged(root: HTTPRoute, child: HTTPRoute) -> HTTPRoute | None:
-    matches = tuple(_match_products(root.match or (), child.match or ()))
-    if not matches and (root.match or child.match):
+    matches = _matches(root.match, child.match)
+    if matches is None:
         return None
-    inherited = {name: getattr(root, name) for name in _INHERITED if hasattr(child, name) and not getattr(child, name)}
+    inherited = {name: getattr(root, name) for name in _INHERITED if getattr(child, name) in (None, ())}
     name = "-".join(part for part in (root.name, child.name) if part)
     return child.model_copy(update={**inherited, "match": matches, "name": name})
 
@@ -70,39 +73,48 @@ def _with_full_hosts(route: HTTPRoute, namespace: str, domain: str) -> HTTPRoute
     )
 
 
-def _match_products(
+def _matches(
     roots: Sequence[HTTPMatchRequest], children: Sequence[HTTPMatchRequest]
-) -> Iterator[HTTPMatchRequest]:
+) -> tuple[HTTPMatchRequest, ...] | None:
+    """Every match of the delegate with each of the root's that contains it; None if one lies in none of them."""
     if not roots or not children:
-        yield from roots or children
-        return
-    for root in roots:
-        for child in children:
-            merged = _both(root, child)
-            if merged is not None:
-                yield merged
+        return tuple(roots or children)
+    found: list[HTTPMatchRequest] = []
+    for child in children:
+        inside = [merged for root in roots if (merged := _both(root, child)) is not None]
+        if not inside:
+            return None
+        found += inside
+    return tuple(found)
 
 
 def _both(root: HTTPMatchRequest, child: HTTPMatchRequest) -> HTTPMatchRequest | None:
-    for name in ("uri", "scheme", "method", "authority"):
-        if not _within(getattr(root, name), getattr(child, name)):
+    if not all(_within(getattr(root, name), getattr(child, name)) for name in _SINGLE):
+        return None
+    for name in ("headers", "query_params", "without_headers"):
+        wide, narrow = getattr(root, name), getattr(child, name)
+        if not all(_within(wide[key], narrow[key]) for key in wide.keys() & narrow.keys()):
             return None
-    for name in ("headers", "query_params", "without_headers", "source_labels"):
-        if not _agree(getattr(root, name) or {}, getattr(child, name) or {}):
-            return None
+    if root.uri is not None and child.uri is not None and root.ignore_uri_case != child.ignore_uri_case:
+        return None
+    if any(child.source_labels.get(key, value) != value for key, value in root.source_labels.items()):
+        return None
     for name in ("port", "source_namespace"):
         if getattr(root, name) and getattr(child, name) and getattr(root, name) != getattr(child, name):
             return None
     maps = {
-        name: {**(getattr(root, name) or {}), **(getattr(child, name) or {})}
+        name: {**getattr(root, name), **getattr(child, name)}
         for name in ("headers", "query_params", "without_headers", "source_labels")
     }
     single = {
         name: getattr(child, name) or getattr(root, name)
-        for name in ("uri", "scheme", "method", "authority", "port", "source_namespace", "ignore_uri_case")
+        for name in (*_SINGLE, "port", "source_namespace", "ignore_uri_case", "stat_prefix")
     }
     name = "-".join(part for part in (root.name, child.name) if part)
     return child.model_copy(update={**maps, **single, "gateways": root.gateways, "name": name})
+
+
+_SINGLE = ("uri", "scheme", "method", "authority")
 
 
 def _within(root: StringMatch | None, child: StringMatch | None) -> bool:
@@ -114,8 +126,4 @@ def _within(root: StringMatch | None, child: StringMatch | None) -> bool:
     if root.prefix is not None:
         narrower = child.exact if child.exact is not None else child.prefix
         return narrower is not None and narrower.startswith(root.prefix)
-    return False
-
-
-def _agree(root: Mapping[str, object], child: Mapping[str, object]) -> bool:
-    return all(child[name] == value for name, value in root.items() if name in child)
+    return root.regex is None

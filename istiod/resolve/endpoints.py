@@ -14,13 +14,14 @@ from federation.model.names import ServiceKey
 from federation.model.service import Protocol, Service, ServicePort
 from federation.model.sni import OutboundName
 from federation.model.workload import Endpoint, Health, NetworkGateway
-from istiod.api.destinationrule import TLSMode, TrafficPolicy
+from istiod.api.destinationrule import Subset, TLSMode, TrafficPolicy
 from istiod.resolve.defaults import SIDECAR_HEALTH_PORT, Profile, profile
 from istiod.resolve.locality import LocalityPolicy, place
 from istiod.resolve.networks import Candidate, GatewayIndex, reach
 from istiod.resolve.peerauth import MtlsMode, mtls_mode
-from istiod.resolve.policy import effective_policy, locality_of, outlier_of
+from istiod.resolve.policy import effective_policy, locality_of, outlier_of, said_tls_mode
 from istiod.resolve.specs.endpoints import EndpointsSpec
+from istiod.resolve.telemetry import exchanges
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 from istiod.view.visibility import DestinationPolicy, destination_policy
@@ -30,7 +31,8 @@ from istiod.view.visibility import DestinationPolicy, destination_policy
 class Upstream:
     """One upstream of a service: a port, maybe a subset, and the policy in force there.
 
-    `passthrough` is the form that an east-west gateway serves: named like the SNI, bytes forwarded unopened.
+    `tls_mode` is the one that the rule names, which a port level may leave to the top level. `passthrough` is the form
+    that an east-west gateway serves: named like the SNI, bytes forwarded unopened.
     """
 
     service: Service
@@ -39,6 +41,7 @@ class Upstream:
     subset_labels: Mapping[str, str]
     policy: TrafficPolicy
     config: str
+    tls_mode: TLSMode | None = None
     passthrough: bool = False
 
     @property
@@ -57,18 +60,32 @@ def upstreams_of(
 ) -> Iterator[Upstream]:
     """Every upstream that proxies of this view have for a service: each port, and each subset of its rule."""
     rule = destination_policy(snapshot, view, service)
+    subsets = (None, *(rule.subsets.values() if rule is not None else ()))
     for port in service.ports:
-        if port.protocol is Protocol.UDP:
-            continue
-        yield _upstream(service, port, rule, passthrough)
-        for name, subset in rule.subsets.items() if rule else ():
-            policy = effective_policy(rule.policy if rule else None, subset.traffic_policy, port.number)
-            yield Upstream(service, port, name, subset.labels or {}, policy, rule.config if rule else "", passthrough)
+        if port.protocol is not Protocol.UDP:
+            for subset in subsets:
+                yield _upstream(snapshot, service, port, rule, subset, passthrough)
 
 
-def _upstream(service: Service, port: ServicePort, rule: DestinationPolicy | None, passthrough: bool) -> Upstream:
-    policy = effective_policy(rule.policy if rule else None, None, port.number)
-    return Upstream(service, port, "", {}, policy, rule.config if rule else "", passthrough)
+def _upstream(
+    snapshot: Snapshot,
+    service: Service,
+    port: ServicePort,
+    rule: DestinationPolicy | None,
+    subset: Subset | None,
+    passthrough: bool,
+) -> Upstream:
+    top, own = rule.policy if rule is not None else None, subset.traffic_policy if subset is not None else None
+    return Upstream(
+        service,
+        port,
+        subset.name if subset is not None else "",
+        subset.labels if subset is not None else {},
+        effective_policy(top, own, port.number, snapshot.mesh.default_traffic_policy),
+        rule.config if rule is not None else "",
+        said_tls_mode(top, own, port.number),
+        passthrough,
+    )
 
 
 def endpoints_of(
@@ -89,7 +106,7 @@ def upstream_endpoints(snapshot: Snapshot, view: ProxyView, upstream: Upstream) 
     candidates = _candidates(snapshot, view, upstream, defaults)
     if upstream.passthrough:
         candidates = (candidate for candidate in candidates if candidate.mtls)
-    reachable = reach(candidates, view.network, gateway_index(snapshot.gateways))
+    reachable = reach(candidates, view.network, gateway_index(snapshot.gateways), facts=exchanges(snapshot))
     if upstream.passthrough and defaults.gateway_health_check is not None:
         reachable = [replace(p, spec=replace(p.spec, health_check_port=SIDECAR_HEALTH_PORT)) for p in reachable]
     return EndpointsSpec(
@@ -115,17 +132,15 @@ def _candidates(snapshot: Snapshot, view: ProxyView, upstream: Upstream, default
             continue
         if endpoint.health is Health.DRAINING:
             continue
-        yield Candidate(endpoint, port, takes_mutual_tls(snapshot, upstream.policy, service, endpoint, port))
+        yield Candidate(endpoint, port, takes_mutual_tls(snapshot, upstream.tls_mode, service, endpoint, port))
 
 
-def takes_mutual_tls(
-    snapshot: Snapshot, policy: TrafficPolicy, service: Service, endpoint: Endpoint, port: int
-) -> bool:
+def takes_mutual_tls(snapshot: Snapshot, said: TLSMode | None, service: Service, endpoint: Endpoint, port: int) -> bool:
     """Whether mutual TLS is spoken to an endpoint: a rule's TLS mode decides alone, else its sidecar and
     PeerAuthentication.
     """
-    if policy.tls is not None and policy.tls.mode is not None:
-        return policy.tls.mode is TLSMode.ISTIO_MUTUAL
+    if said is not None:
+        return said is TLSMode.ISTIO_MUTUAL
     if not endpoint.mtls:
         return False
     return mtls_mode(snapshot, endpoint.namespace or service.namespace, endpoint.labels, port) is not MtlsMode.DISABLE

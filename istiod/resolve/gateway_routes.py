@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from istiod.resolve.gateway_servers import GatewayServer
+from istiod.resolve.headers import counts_attempts
 from istiod.resolve.routes import RouteGroup, flatten, rule_routes, takes_all
 from istiod.resolve.routes_match import Caller
 from istiod.resolve.scope import Scope
@@ -42,20 +43,22 @@ def gateway_routes(
     hosts: dict[str, list[RouteGroup]] = {}
     redirected: set[str] = set()
     for server in servers:
-        if server.server.tls is not None and server.server.tls.https_redirect:
-            redirected.update(server.names)
+        redirects = server.server.tls is not None and server.server.tls.https_redirect
+        redirected.update(server.names if redirects else ())
         for rule in rules:
             if str(server.gateway) not in rule.gateways or not rule.http:
                 continue
             caller = Caller(view.namespace, view.labels, frozenset({str(server.gateway)}), number)
-            context = action_context(snapshot, view, scope, rule.key.namespace, number)
+            context = action_context(snapshot, view, scope, rule.key.namespace, number, tls=server.terminates)
             accepted = (name for said in rule.hosts for name in server.accepts(rule.key.namespace, said))
             for host in dict.fromkeys(accepted):
+                redirected.update({host} if redirects else ())
                 _add(hosts.setdefault(host, []), rule_routes(rule, caller, context, host))
     for host in redirected:
         hosts.setdefault(host, [])
+    counted = counts_attempts(snapshot, view)
     virtual_hosts = [
-        VirtualHostSpec(f"{host}:{number}", (host,), _ordered(groups), require_tls=_covered(host, redirected))
+        VirtualHostSpec(f"{host}:{number}", (host,), _ordered(groups), host in redirected, counted)
         for host, groups in sorted(hosts.items())
         if groups or host in redirected
     ]
@@ -69,9 +72,3 @@ def _add(groups: list[RouteGroup], more: list[RouteGroup]) -> None:
 
 def _ordered(groups: list[RouteGroup]) -> tuple[RouteSpec, ...]:
     return flatten([*(g for g in groups if not takes_all(g)), *(g for g in groups if takes_all(g))])
-
-
-def _covered(host: str, redirected: set[str]) -> bool:
-    return host in redirected or any(
-        name == "*" or (name.startswith("*") and host.endswith(name[1:])) for name in redirected
-    )

@@ -13,6 +13,8 @@ from federation.model.findings import Finding, Severity
 from federation.model.names import NamespacedName, host_matches, resolve_short_host
 from federation.model.service import Protocol
 from istiod.api.gateway import Gateway, GatewayTLSMode, Server
+from istiod.api.meta import Object
+from istiod.gatewayapi.names import is_derived
 from istiod.registry.protocol import protocol_word
 from istiod.resolve.connection import STATIC_PORTS
 from istiod.resolve.objects import Table, valid_objects
@@ -72,11 +74,18 @@ class OpenPort:
         return frozenset(str(server.gateway) for server in self.servers)
 
 
+def selects(item: Object[Gateway], view: ProxyView) -> bool:
+    """Whether a Gateway is for a router. Those of the Gateway API are for routers of their own namespace."""
+    if is_derived(item.meta) and item.meta.namespace != view.namespace:
+        return False
+    return view.labels.selected_by(item.spec.selector or {})
+
+
 def open_ports(table: Table, view: ProxyView) -> tuple[OpenPort, ...]:
     """The ports of a router, by number. A server whose protocol does not fit the first one's is left out."""
     found: dict[tuple[int, str], list[GatewayServer]] = {}
     for item in valid_objects(table, Gateway):
-        if not view.labels.selected_by(item.spec.selector or {}):
+        if not selects(item, view):
             continue
         for server in item.spec.servers:
             converted = _server(item.meta.key, server, view)
@@ -91,7 +100,7 @@ def gateways_of(table: Table, view: ProxyView) -> frozenset[str]:
     return frozenset(
         str(item.meta.key)
         for item in valid_objects(table, Gateway)
-        if view.labels.selected_by(item.spec.selector or {})
+        if selects(item, view)
     )
 
 
@@ -136,7 +145,7 @@ def port_findings(table: Table, view: ProxyView) -> tuple[Finding, ...]:
     findings = []
     seen: dict[tuple[int, str], GatewayServer] = {}
     for item in valid_objects(table, Gateway):
-        if not view.labels.selected_by(item.spec.selector or {}):
+        if not selects(item, view):
             continue
         for index, server in enumerate(item.spec.servers):
             converted = _server(item.meta.key, server, view)

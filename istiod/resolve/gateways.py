@@ -7,23 +7,22 @@ of a port are told apart by server name. AUTO_PASSTHROUGH belongs to `istiod.res
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from istiod.api.gateway import CIPHER_SUITES, GatewayTLSMode, ServerTLSSettings
-from istiod.resolve.connection import SERVER_HTTP, gateway_http
-from istiod.resolve.defaults import profile
+from istiod.api.gateway import GatewayTLSMode
+from istiod.resolve.authz import guard_of
+from istiod.resolve.connection import dns_cache, gateway_http
 from istiod.resolve.eastwest import passthrough_chain
 from istiod.resolve.gateway_routes import gateway_routes, route_name
 from istiod.resolve.gateway_servers import GatewayServer, OpenPort
-from istiod.resolve.outbound_chains import TcpSettings, server_names, tcp_chains, tls_chains
+from istiod.resolve.headers import topology
+from istiod.resolve.outbound_chains import server_names, tcp_chains, tcp_settings, tls_chains
 from istiod.resolve.routes_match import Caller
 from istiod.resolve.scope import Scope
+from istiod.resolve.server_tls import ending_tls
 from istiod.resolve.sidecar_routes import action_context
-from istiod.resolve.specs.listener import ChainMatch, Direction, FilterChainSpec, ListenerSpec
-from istiod.resolve.specs.match import MatchKind, StringMatch
+from istiod.resolve.specs.listener import ChainMatch, Direction, FilterChainSpec, HttpConnection, ListenerSpec
 from istiod.resolve.specs.route import RouteConfigSpec
-from istiod.resolve.specs.tls import DownstreamTls, SecretRef
-from istiod.resolve.tls import ROOTS, WORKLOAD_CERTIFICATE, certificate_files, credential, root_file, secret_source
 from istiod.resolve.virtual_services import Rules
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
@@ -43,16 +42,17 @@ def gateway_listeners(
     """One listener per open port. A port on which nothing could be served is not opened."""
     listeners = []
     routes: dict[str, RouteConfigSpec] = {}
+    guard = guard_of(snapshot, view)
     for port in ports:
-        chains = list(_chains(snapshot, view, scope, rules, port))
+        chains = [guard.over(chain) for chain in _chains(snapshot, view, scope, rules, port)]
         for name, servers in _shared_routes(port).items():
             routes.setdefault(name, gateway_routes(snapshot, view, scope, rules, name, servers))
         if chains:
-            listeners.append(_listener(view, port, chains))
+            listeners.append(_listener(snapshot, view, port, chains))
     return GatewayListeners(tuple(listeners), tuple(routes.values()))
 
 
-def _listener(view: ProxyView, port: OpenPort, chains: Sequence[FilterChainSpec]) -> ListenerSpec:
+def _listener(snapshot: Snapshot, view: ProxyView, port: OpenPort, chains: Sequence[FilterChainSpec]) -> ListenerSpec:
     address = port.bind or ("0.0.0.0" if view.ipv4 else "::")
     sniffing = any(chain.match.transport_protocol or chain.match.server_names for chain in chains)
     return ListenerSpec(
@@ -62,6 +62,7 @@ def _listener(view: ProxyView, port: OpenPort, chains: Sequence[FilterChainSpec]
         direction=Direction.OUTBOUND,
         chains=tuple(chains),
         tls_inspector=sniffing,
+        proxy_protocol_filter=topology(snapshot, view).proxy_protocol is not None,
         additional_addresses=("::",) if view.ipv4 and view.ipv6 and not port.bind else (),
     )
 
@@ -82,9 +83,7 @@ def _chains(
     for server in port.servers:
         if server.mode is None and server.is_http:
             if "" not in taken:
-                yield FilterChainSpec(
-                    "", ChainMatch(), gateway_http(snapshot, view, port.port, route_name(server, port.port, port.bind))
-                )
+                yield FilterChainSpec("", ChainMatch(), _http(snapshot, view, scope, port, server))
             taken.add("")
             continue
         if server.mode is GatewayTLSMode.AUTO_PASSTHROUGH:
@@ -110,15 +109,20 @@ def _terminated(
     server: GatewayServer,
     names: tuple[str, ...],
 ) -> Iterator[FilterChainSpec]:
-    tls = server_tls(view, server, http=server.is_http)
+    said = server.server.tls
+    tls = ending_tls(snapshot.mesh, view, said, http=server.is_http) if said is not None else None
     match = ChainMatch(server_names=server_names(names), transport_protocol="tls")
     if server.is_http:
-        handler = gateway_http(snapshot, view, port.port, route_name(server, port.port, port.bind))
-        yield FilterChainSpec("", match, handler, tls=tls)
+        yield FilterChainSpec("", match, _http(snapshot, view, scope, port, server), tls=tls)
         return
     for chain in _routed_bytes(snapshot, view, scope, rules, server):
-        yield FilterChainSpec("", match, chain.handler, tls=tls)
+        yield replace(chain, match=match, tls=tls)
         return
+
+
+def _http(snapshot: Snapshot, view: ProxyView, scope: Scope, port: OpenPort, server: GatewayServer) -> HttpConnection:
+    connection = gateway_http(snapshot, view, port.port, route_name(server, port.port, port.bind))
+    return replace(connection, dns_cache=dns_cache(snapshot.mesh, view)) if scope.dynamic else connection
 
 
 def _byte_chains(
@@ -138,13 +142,13 @@ def _byte_chains(
         taken.update(names)
         if names:
             match = ChainMatch(server_names=server_names(names), transport_protocol="tls")
-            yield FilterChainSpec("", match, chain.handler)
+            yield replace(chain, match=match)
 
 
 def _routed_bytes(
     snapshot: Snapshot, view: ProxyView, scope: Scope, rules: Sequence[Rules], server: GatewayServer
 ) -> Iterator[FilterChainSpec]:
-    settings = TcpSettings(snapshot, profile(snapshot.mesh.isthmus.defaults).tcp_connect_attempts)
+    settings = replace(tcp_settings(snapshot, view, scope), named=server.mode is not None)
     caller = Caller(view.namespace, view.labels, frozenset({str(server.gateway)}), server.number)
     for rule in rules:
         bound = str(server.gateway) in rule.gateways and any(
@@ -157,57 +161,3 @@ def _routed_bytes(
             yield from tls_chains(settings, (rule,), caller, context, ())
         else:
             yield from tcp_chains(settings, (rule,), caller, context, ())
-
-
-def server_tls(view: ProxyView, server: GatewayServer, http: bool) -> DownstreamTls | None:
-    """The server side of TLS that ends at the gateway."""
-    said = server.server.tls
-    if said is None or not server.terminates:
-        return None
-    alpn = SERVER_HTTP if http else ()
-    if server.mode is GatewayTLSMode.ISTIO_MUTUAL:
-        source = secret_source(view)
-        return DownstreamTls(
-            (SecretRef(WORKLOAD_CERTIFICATE, source),),
-            SecretRef(ROOTS, source),
-            require_client_certificate=True,
-            alpn=alpn,
-        )
-    mutual = server.mode in (GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
-    return DownstreamTls(
-        certificates=_certificates(view, said),
-        roots=_roots(view, said) if mutual else None,
-        require_client_certificate=server.mode is GatewayTLSMode.MUTUAL,
-        alpn=alpn,
-        san_matches=tuple(StringMatch(MatchKind.EXACT, name) for name in said.subject_alt_names) if mutual else (),
-        minimum=_VERSIONS.get(said.min_protocol_version, "TLSv1_2"),
-        maximum=_VERSIONS.get(said.max_protocol_version, ""),
-        certificate_hashes=said.verify_certificate_hash if mutual else (),
-        key_hashes=said.verify_certificate_spki if mutual else (),
-        cipher_suites=tuple(dict.fromkeys(suite for suite in said.cipher_suites if suite in CIPHER_SUITES)),
-    )
-
-
-_VERSIONS = {f"TLSV1_{minor}": f"TLSv1_{minor}" for minor in range(4)}
-
-
-def _certificates(view: ProxyView, said: ServerTLSSettings) -> tuple[SecretRef, ...]:
-    names = said.credential_names or ((said.credential_name,) if said.credential_name else ())
-    if names:
-        return tuple(credential(name) for name in names)
-    pairs = [(item.server_certificate, item.private_key) for item in said.tls_certificates]
-    if said.server_certificate:
-        pairs.append((said.server_certificate, said.private_key))
-    return tuple(certificate_files(view, certificate, key) for certificate, key in pairs)
-
-
-def _roots(view: ProxyView, said: ServerTLSSettings) -> SecretRef | None:
-    if said.ca_cert_credential_name:
-        return credential(said.ca_cert_credential_name)
-    if said.credential_name or said.credential_names:
-        name = said.credential_name or said.credential_names[0]
-        return credential(f"{name}-cacert")
-    files = said.ca_certificates or next(
-        (item.ca_certificates for item in said.tls_certificates if item.ca_certificates), ""
-    )
-    return root_file(view, files) if files else None

@@ -34,7 +34,10 @@ def hash_policies(policy: TrafficPolicy) -> tuple[HashPolicy, ...]:
 def _hash_policy(said: ConsistentHashLB) -> HashPolicy:
     if said.http_cookie is not None:
         cookie = said.http_cookie
-        return HashPolicy(cookie=cookie.name, cookie_path=cookie.path or "", cookie_ttl=cookie.ttl)
+        attributes = tuple((item.name, item.value) for item in cookie.attributes)
+        return HashPolicy(
+            cookie=cookie.name, cookie_path=cookie.path, cookie_ttl=cookie.ttl, cookie_attributes=attributes
+        )
     if said.http_query_parameter_name:
         return HashPolicy(query=said.http_query_parameter_name)
     if said.use_source_ip:

@@ -10,14 +10,14 @@ Limit on stock Envoy: on a port of undeclared protocol, HTTP inside mutual TLS i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation.model.service import Protocol
+from istiod.resolve.authz import guard_of
 from istiod.resolve.connection import (
     MESH_ANY,
     MESH_HTTP,
     MESH_TCP,
-    SERVER_HTTP,
     guard_chain,
     inbound_http,
     plain_http,
@@ -25,6 +25,8 @@ from istiod.resolve.connection import (
 )
 from istiod.resolve.inbound_ports import INBOUND_PASSTHROUGH, InboundPort, inbound_cluster_name, inbound_ports
 from istiod.resolve.peerauth import MtlsMode, peer_policies
+from istiod.resolve.scope import redirected
+from istiod.resolve.server_tls import ending_tls, mesh_tls
 from istiod.resolve.specs.listener import (
     ChainMatch,
     Direction,
@@ -44,8 +46,6 @@ from istiod.resolve.specs.route import (
     VirtualHostSpec,
     WeightedCluster,
 )
-from istiod.resolve.specs.tls import DownstreamTls, SecretRef
-from istiod.resolve.tls import ROOTS, WORKLOAD_CERTIFICATE, secret_source
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
@@ -59,12 +59,30 @@ INBOUND_RETRY = RetrySpec(
 
 @dataclass(frozen=True, slots=True)
 class ChainForm:
-    """One row of the matrix: which connections, handled as HTTP or bytes, with our TLS or without."""
+    """One row of the matrix: which connections, handled as HTTP or bytes, with our TLS or without. `ends`: TLS of the
+    port's own settings ends here.
+    """
 
     transport: str
     alpn: tuple[str, ...]
     http: bool
     mtls: bool
+    ends: bool = False
+
+
+def ending_forms(protocol: Protocol, mode: MtlsMode) -> tuple[ChainForm, ...]:
+    """The chains of a port whose Sidecar ends TLS of callers from outside; mutual TLS of the mesh comes first.
+
+    Where mutual TLS is required nobody from outside gets in, and where it is off there is no other TLS.
+    """
+    ended = ChainForm("tls", (), protocol.is_http, mtls=False, ends=True)
+    match mode:
+        case MtlsMode.STRICT:
+            return chain_forms(protocol, mode, ())
+        case MtlsMode.DISABLE:
+            return (ended,)
+        case _:
+            return (*(form for form in chain_forms(protocol, mode, ()) if form.mtls or form.transport != "tls"), ended)
 
 
 def chain_forms(protocol: Protocol, mode: MtlsMode, plain: tuple[str, ...]) -> tuple[ChainForm, ...]:
@@ -104,12 +122,38 @@ _TCP_FORMS = {
 }
 
 
+def inbound_listeners(snapshot: Snapshot, view: ProxyView) -> tuple[ListenerSpec, ...]:
+    """Everything that a sidecar listens on for its callers: `virtualInbound` where connections are redirected there,
+    and the ports that a Sidecar opens itself.
+    """
+    opened = (_opened(snapshot, view, port) for port in inbound_ports(snapshot, view) if not port.captured)
+    return (*((inbound_listener(snapshot, view),) if redirected(view) else ()), *opened)
+
+
+def _opened(snapshot: Snapshot, view: ProxyView, port: InboundPort) -> ListenerSpec:
+    """The listener of a port that callers, or another proxy of the pod, dial themselves."""
+    address = port.bind or ("0.0.0.0" if view.ipv4 else "::")
+    mode = _mode(snapshot, view, port.number)
+    chains = tuple(_port_chains(snapshot, view, port, mode))
+    return ListenerSpec(
+        name=f"{address}_{port.number}",
+        address=address,
+        port=port.number,
+        direction=Direction.INBOUND,
+        chains=chains,
+        tls_inspector=any(chain.match.transport_protocol for chain in chains),
+        http_inspector=port.protocol is Protocol.AUTO,
+        filters_timeout=snapshot.mesh.protocol_detection_timeout or 0.0,
+        continue_on_filters_timeout=True,
+        additional_addresses=("::",) if view.ipv4 and view.ipv6 and not port.bind else (),
+    )
+
+
 def inbound_listener(snapshot: Snapshot, view: ProxyView) -> ListenerSpec:
     """`virtualInbound` on 15006: a loop guard, chains for ports nobody declared, and chains per declared port."""
-    ports = inbound_ports(snapshot, view)
+    ports = tuple(port for port in inbound_ports(snapshot, view) if port.captured)
     modes = {port.number: _mode(snapshot, view, port.number) for port in ports}
-    chains = [guard_chain(snapshot, "virtualInbound-blackhole", CAPTURE_PORT)]
-    chains += _passthrough_chains(snapshot, view, set(modes))
+    chains = list(_passthrough_chains(snapshot, view, set(modes)))
     for port in ports:
         chains += _port_chains(snapshot, view, port, modes[port.number])
     return ListenerSpec(
@@ -117,7 +161,10 @@ def inbound_listener(snapshot: Snapshot, view: ProxyView) -> ListenerSpec:
         address="0.0.0.0" if view.ipv4 else "::",
         port=CAPTURE_PORT,
         direction=Direction.INBOUND,
-        chains=tuple(chains),
+        chains=(
+            guard_chain(snapshot, "virtualInbound-blackhole", CAPTURE_PORT),
+            *map(guard_of(snapshot, view).over, chains),
+        ),
         original_dst_filter=True,
         tls_inspector=True,
         http_inspector=True,
@@ -134,9 +181,14 @@ def _mode(snapshot: Snapshot, view: ProxyView, port: int) -> MtlsMode:
 
 def _skips(ports: tuple[InboundPort, ...], modes: dict[int, MtlsMode]) -> InspectorSkip:
     """Inspectors wait for the client's bytes, so they are off where no chain needs them: servers may speak first."""
+    ending = {port.number for port in ports if port.tls is not None}
     return InspectorSkip(
         tls_inspector=tuple(
-            sorted(number for number, mode in modes.items() if mode is MtlsMode.DISABLE and not _sniffed(ports, number))
+            sorted(
+                number
+                for number, mode in modes.items()
+                if mode is MtlsMode.DISABLE and number not in ending and not _sniffed(ports, number)
+            )
         ),
         http_inspector=tuple(sorted(number for number in modes if not _sniffed(ports, number))),
     )
@@ -161,43 +213,37 @@ def _passthrough_chains(snapshot: Snapshot, view: ProxyView, declared: set[int])
             else:
                 name = VIRTUAL_INBOUND
                 handler = tcp_proxy(snapshot, INBOUND_PASSTHROUGH, stat_prefix=INBOUND_PASSTHROUGH)
-            yield _chain(view, name, number, form, handler)
+            yield _chain(snapshot, view, name, number, form, handler)
 
 
 def _port_chains(snapshot: Snapshot, view: ProxyView, port: InboundPort, mode: MtlsMode) -> Iterator[FilterChainSpec]:
     cluster = inbound_cluster_name(port.number)
-    for form in chain_forms(port.protocol, mode, plain_http(view)):
+    plain = plain_http(view)
+    for form in ending_forms(port.protocol, mode) if port.tls is not None else chain_forms(port.protocol, mode, plain):
         handler: HttpConnection | TcpProxy
         if form.http:
-            routes = _routes(cluster, f"inbound|http|{port.service_port}", port.operation)
+            routes = _routes(cluster, f"inbound|http|{port.service_port}", port.operation, port.protocol)
             handler = inbound_http(snapshot, view, port.number, port.protocol, routes)
         else:
             handler = tcp_proxy(snapshot, cluster, stat_prefix=f"{cluster};")
-        yield _chain(view, f"0.0.0.0_{port.number}", port.number, form, handler)
+        chain = _chain(snapshot, view, f"{port.bind or '0.0.0.0'}_{port.number}", port.number, form, handler)
+        if form.ends and port.tls is not None:
+            chain = replace(chain, tls=ending_tls(snapshot.mesh, view, port.tls, form.http))
+        yield chain
 
 
 def _chain(
-    view: ProxyView, name: str, port: int, form: ChainForm, handler: HttpConnection | TcpProxy
+    snapshot: Snapshot, view: ProxyView, name: str, port: int, form: ChainForm, handler: HttpConnection | TcpProxy
 ) -> FilterChainSpec:
     match = ChainMatch(destination_port=port, transport_protocol=form.transport, application_protocols=form.alpn)
-    return FilterChainSpec(name, match, handler, tls=server_tls(view, form.http) if form.mtls else None)
+    tls = mesh_tls(snapshot.mesh, view, form.http) if form.mtls else None
+    return FilterChainSpec(name, match, handler, tls=tls)
 
 
-def server_tls(view: ProxyView, http: bool) -> DownstreamTls:
-    """The mesh's server side: our certificate, the caller's is required. ALPN holds real protocols only."""
-    source = secret_source(view)
-    return DownstreamTls(
-        certificates=(SecretRef(WORKLOAD_CERTIFICATE, source),),
-        roots=SecretRef(ROOTS, source),
-        require_client_certificate=True,
-        alpn=SERVER_HTTP if http else (),
-    )
-
-
-def _routes(cluster: str, host: str, operation: str) -> RouteConfigSpec:
-    action = RouteAction(
-        (WeightedCluster(cluster, 100),), timeout=0.0, retry=INBOUND_RETRY, max_grpc_timeout=0.0, upgrades=()
-    )
+def _routes(cluster: str, host: str, operation: str, protocol: Protocol = Protocol.AUTO) -> RouteConfigSpec:
+    """All requests to the application. Streams of gRPC are not repeated: they may have begun to be read."""
+    retry = None if protocol in (Protocol.GRPC, Protocol.GRPC_WEB) else INBOUND_RETRY
+    action = RouteAction((WeightedCluster(cluster, 100),), timeout=0.0, retry=retry, max_grpc_timeout=0.0)
     route = RouteSpec("default", EVERY_PATH, action, operation=operation)
     return RouteConfigSpec(
         cluster,

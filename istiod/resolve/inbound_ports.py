@@ -14,10 +14,14 @@ from federation.model.locality import NO_LOCALITY
 from federation.model.names import ServiceKey
 from federation.model.service import Protocol
 from istiod.api.destinationrule import ConnectionPoolSettings
-from istiod.api.sidecar import Sidecar
+from istiod.api.gateway import ServerTLSSettings
+from istiod.api.meshconfig import InboundMode
+from istiod.api.sidecar import CaptureMode, Sidecar
 from istiod.registry.protocol import protocol_word
 from istiod.resolve.defaults import ISTIO
-from istiod.resolve.policy import NO_TRAFFIC_POLICY, breakers_of, http_of, keepalive_of
+from istiod.resolve.headers import keeps_case
+from istiod.resolve.policy import NO_TRAFFIC_POLICY, breakers_of, effective_policy, http_of, keepalive_of
+from istiod.resolve.scope import redirected
 from istiod.resolve.specs.cluster import (
     BreakerSpec,
     ClusterSpec,
@@ -29,9 +33,10 @@ from istiod.resolve.specs.cluster import (
     ServiceRef,
 )
 from istiod.resolve.specs.endpoints import EndpointSpec, EndpointsSpec, LocalityEndpointsSpec
+from istiod.resolve.stat_names import inbound_stat_name
 from istiod.snapshot import Snapshot
-from istiod.view.proxy import ProxyView
-from istiod.view.visibility import sidecar_of
+from istiod.view.proxy import ProxyView, ServiceTarget
+from istiod.view.visibility import destination_policy, sidecar_of
 
 INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
 # Connections to the application come from here, so that the capture rules let them through.
@@ -44,8 +49,9 @@ class InboundPort:
     """One captured workload port.
 
     `service_port` is the port that clients call, `operation` the name of its requests in traces. `default_endpoint` is
-    where the application listens when the Sidecar says so: `ip:port` or `unix://path`, "" = the port itself. `pool`
-    limits the connections to the application.
+    where the application listens when that is said: `ip:port` or `unix://path`, "" = the port itself. `pool` limits the
+    connections to the application. A Sidecar's port may not be `captured`, but opened at `bind` ("" = every address),
+    and may end TLS of callers from outside (`tls`). `stat_name` is that of the upstream, if not its own.
     """
 
     number: int
@@ -55,6 +61,10 @@ class InboundPort:
     services: tuple[ServiceRef, ...]
     default_endpoint: str = ""
     pool: ConnectionPoolSettings | None = None
+    bind: str = ""
+    captured: bool = True
+    tls: ServerTLSSettings | None = None
+    stat_name: str = ""
 
 
 def inbound_cluster_name(port: int) -> str:
@@ -67,7 +77,10 @@ def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...
     sidecar = sidecar_of(snapshot, view)
     if sidecar is not None and sidecar.spec.ingress:
         return _ingress_ports(snapshot, view, sidecar.spec)
+    if not redirected(view):
+        return ()  # the application has its ports for itself
     pool = sidecar.spec.inbound_connection_pool if sidecar is not None else None
+    here = _loopback(view) if snapshot.mesh.inbound_traffic_policy.mode is InboundMode.LOCALHOST else ""
     ports: dict[int, InboundPort] = {}
     refs: dict[int, list[ServiceRef]] = {}
     for target in view.targets:
@@ -77,10 +90,33 @@ def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...
         refs.setdefault(number, []).append(_ref(snapshot, target.service))
         if number not in ports:
             operation = f"{target.service.host}:{target.port.number}/*"
-            ports[number] = InboundPort(number, target.port.protocol, target.port.number, operation, ())
-    return tuple(
-        replace(port, services=tuple(dict.fromkeys(refs[number])), pool=pool) for number, port in sorted(ports.items())
-    )
+            ports[number] = InboundPort(
+                number,
+                target.port.protocol,
+                target.port.number,
+                operation,
+                (),
+                f"{here}:{number}" if here else "",
+                pool or _declared_pool(snapshot, view, target),
+                stat_name=_stat_name(snapshot, number, target),
+            )
+    return tuple(replace(port, services=tuple(dict.fromkeys(refs[number]))) for number, port in sorted(ports.items()))
+
+
+def _declared_pool(snapshot: Snapshot, view: ProxyView, target: ServiceTarget) -> ConnectionPoolSettings | None:
+    """What the service's DestinationRule says of connections, which holds at the server's side too."""
+    service = snapshot.services.get(target.service)
+    rule = destination_policy(snapshot, view, service, serving=True) if service is not None else None
+    return effective_policy(rule.policy, None, target.port.number).connection_pool if rule is not None else None
+
+
+def _stat_name(snapshot: Snapshot, number: int, target: ServiceTarget) -> str:
+    service = snapshot.services.get(target.service)
+    return inbound_stat_name(snapshot.mesh, inbound_cluster_name(number), service, target.port)
+
+
+def _loopback(view: ProxyView) -> str:
+    return "127.0.0.1" if view.ipv4 else "[::1]"
 
 
 def _ingress_ports(snapshot: Snapshot, view: ProxyView, sidecar: Sidecar) -> tuple[InboundPort, ...]:
@@ -90,16 +126,32 @@ def _ingress_ports(snapshot: Snapshot, view: ProxyView, sidecar: Sidecar) -> tup
         number = ingress.port.number
         serving = [target for target in view.targets if target.target_port == number]
         host = f"{serving[0].service.host}:{serving[0].port.number}" if serving else f":{number}"
+        protocol = protocol_word(ingress.port.protocol) or Protocol.AUTO
+        pool = ingress.connection_pool or sidecar.inbound_connection_pool
         ports[number] = InboundPort(
             number,
-            protocol_word(ingress.port.protocol) or Protocol.AUTO,
+            _AFTER_TLS.get(protocol, protocol) if ingress.tls is not None else protocol,
             serving[0].port.number if serving else number,
             f"{host}/*",
             tuple(dict.fromkeys(_ref(snapshot, target.service) for target in serving)),
             ingress.default_endpoint,
-            ingress.connection_pool or sidecar.inbound_connection_pool,
+            pool or (_declared_pool(snapshot, view, serving[0]) if serving else None),
+            ingress.bind,
+            redirected(view) and ingress.capture_mode is not CaptureMode.NONE,
+            ingress.tls,
+            _stat_name(snapshot, number, serving[0]) if serving else "",
         )
     return tuple(port for _, port in sorted(ports.items()))
+
+
+# What is left of a protocol when TLS has ended.
+_AFTER_TLS = {Protocol.HTTPS: Protocol.HTTP, Protocol.TLS: Protocol.TCP}
+
+
+def served_by(snapshot: Snapshot, view: ProxyView) -> dict[str, ServiceRef]:
+    """The service behind each upstream that leads to the application, the oldest where there are several."""
+    ports = inbound_ports(snapshot, view)
+    return {inbound_cluster_name(port.number): port.services[0] for port in ports if port.services}
 
 
 def port_conflicts(view: ProxyView) -> tuple[Finding, ...]:
@@ -129,7 +181,10 @@ def _ref(snapshot: Snapshot, key: ServiceKey) -> ServiceRef:
 
 def inbound_clusters(snapshot: Snapshot, view: ProxyView) -> tuple[ClusterSpec, ...]:
     """`inbound|<port>||` per workload port, then `InboundPassthroughCluster` for all others."""
-    return (*(_cluster(port) for port in inbound_ports(snapshot, view)), _passthrough())
+    clusters = (*(_cluster(port) for port in inbound_ports(snapshot, view)), _passthrough())
+    if not keeps_case(snapshot, view):
+        return clusters
+    return tuple(replace(item, http=replace(item.http, preserve_header_case=True)) for item in clusters)
 
 
 def _cluster(port: InboundPort) -> ClusterSpec:
@@ -148,7 +203,7 @@ def _cluster(port: InboundPort) -> ClusterSpec:
         breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
         keepalive=keepalive_of(port.pool, None),
         bind_address=INBOUND_SOURCE,
-        alt_stat_name=f"{name};",
+        alt_stat_name=port.stat_name or f"{name};",
         services=port.services,
         cleanup_interval=CLEANUP_INTERVAL,
         original_dst_port=int(number) if number else 0,
@@ -165,7 +220,7 @@ def _static(name: str, port: InboundPort, endpoint: EndpointSpec) -> ClusterSpec
         breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
         keepalive=keepalive_of(port.pool, None),
         endpoints=EndpointsSpec(name, (LocalityEndpointsSpec(NO_LOCALITY, 0, None, (endpoint,)),)),
-        alt_stat_name=f"{name};",
+        alt_stat_name=port.stat_name or f"{name};",
         services=port.services,
     )
 

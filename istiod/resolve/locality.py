@@ -188,6 +188,7 @@ def _with_weight(spec: EndpointSpec, weight: int) -> EndpointSpec:
         spec.workload,
         spec.identity_key,
         spec.health_check_port,
+        spec.facts,
     )
 
 

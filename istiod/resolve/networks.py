@@ -16,6 +16,7 @@ from federation.model.locality import Locality
 from federation.model.workload import CLUSTER_LABEL, NETWORK_LABEL, Endpoint, Health, NetworkGateway
 from istiod.resolve.locality import Placed
 from istiod.resolve.specs.endpoints import EndpointSpec
+from istiod.resolve.specs.telemetry import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class GatewayIndex:
         return own if own else self.by_network.get(network, ())
 
 
-def reach(candidates: Iterable[Candidate], network: str, gateways: GatewayIndex) -> list[Placed]:
+def reach(candidates: Iterable[Candidate], network: str, gateways: GatewayIndex, facts: bool = False) -> list[Placed]:
     """What a proxy in `network` dials: endpoints directly, or gateways in place of those it cannot reach.
 
     Endpoints of another network without mutual TLS are left out, as no gateway could tell where they go, and so are
@@ -68,9 +69,9 @@ def reach(candidates: Iterable[Candidate], network: str, gateways: GatewayIndex)
         if shares
         else 1
     )
-    placed = [_direct(candidate, scale) for candidate in direct]
+    placed = [_direct(candidate, scale, facts) for candidate in direct]
     for key, weight in behind.items():
-        placed += _through(key, weight * scale, shares[key])
+        placed += _through(key, weight * scale, shares[key], facts)
     return placed
 
 
@@ -78,7 +79,7 @@ def _total(gateways: Sequence[NetworkGateway]) -> int:
     return sum(gateway.weight for gateway in gateways) or 1
 
 
-def _direct(candidate: Candidate, scale: int) -> Placed:
+def _direct(candidate: Candidate, scale: int, facts: bool) -> Placed:
     endpoint = candidate.endpoint
     spec = EndpointSpec(
         endpoint.address,
@@ -87,11 +88,14 @@ def _direct(candidate: Candidate, scale: int) -> Placed:
         endpoint.health,
         candidate.mtls,
         telemetry_workload(endpoint),
+        facts=_facts(endpoint.workload, endpoint.namespace, endpoint.labels, endpoint.cluster) if facts else (),
     )
     return Placed(spec, endpoint.locality, endpoint.labels)
 
 
-def _through(key: tuple[str, str, Locality, Labels], weight: int, gateways: Sequence[NetworkGateway]) -> list[Placed]:
+def _through(
+    key: tuple[str, str, Locality, Labels], weight: int, gateways: Sequence[NetworkGateway], facts: bool
+) -> list[Placed]:
     network, cluster, locality, labels = key
     total = _total(gateways)
     placed = []
@@ -99,7 +103,12 @@ def _through(key: tuple[str, str, Locality, Labels], weight: int, gateways: Sequ
         if gateway.weight <= 0:
             continue
         spec = EndpointSpec(
-            gateway.address, gateway.port, max(1, weight * gateway.weight // total), Health.HEALTHY, True
+            gateway.address,
+            gateway.port,
+            max(1, weight * gateway.weight // total),
+            Health.HEALTHY,
+            True,
+            facts=_facts("", "", labels, cluster) if facts else (),
         )
         placed.append(Placed(spec, locality, labels.merged({NETWORK_LABEL: network, CLUSTER_LABEL: cluster})))
     return placed
@@ -109,12 +118,27 @@ def telemetry_workload(endpoint: Endpoint) -> str:
     """Istio's `name;namespace;canonical-name;canonical-revision;cluster`, or "" for an endpoint without a workload."""
     if not endpoint.workload:
         return ""
-    labels = endpoint.labels
+    name, revision = _canonical(endpoint.workload, endpoint.labels)
+    return f"{endpoint.workload};{endpoint.namespace};{name};{revision};{endpoint.cluster}"
+
+
+def _canonical(workload: str, labels: Labels) -> tuple[str, str]:
     name = (
         labels.get("service.istio.io/canonical-name")
         or labels.get("app.kubernetes.io/name")
         or labels.get("app")
-        or endpoint.workload
+        or workload
     )
-    revision = labels.get("service.istio.io/canonical-revision") or labels.get("version") or "latest"
-    return f"{endpoint.workload};{endpoint.namespace};{name};{revision};{endpoint.cluster}"
+    revision = (
+        labels.get("service.istio.io/canonical-revision")
+        or labels.get("app.kubernetes.io/version")
+        or labels.get("version")
+    )
+    return name, revision or "latest"
+
+
+def _facts(workload: str, namespace: str, labels: Labels, cluster: str) -> tuple[str, ...]:
+    """What metrics say of a host, in the order of `Fact`; of one behind a gateway the name is not known."""
+    name, revision = _canonical(workload, labels)
+    found = (workload, namespace, name, revision, cluster, labels.get("app", ""), labels.get("version", ""))
+    return tuple(value or UNKNOWN for value in found)

@@ -8,7 +8,7 @@ wins.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from federation.model.findings import Finding, Severity
@@ -17,13 +17,13 @@ from federation.model.sni import OutboundName
 from istiod.resolve.connection import (
     CAPTURE_PORTS,
     STATIC_PORTS,
+    dns_cache,
     guard_chain,
     outbound_http,
     plain_http,
     tcp_proxy,
 )
-from istiod.resolve.defaults import profile
-from istiod.resolve.outbound_chains import TcpSettings, default_chain, server_names, tcp_chains, tls_chains
+from istiod.resolve.outbound_chains import default_chain, server_names, tcp_chains, tcp_settings, tls_chains
 from istiod.resolve.scope import EgressScope, Scope
 from istiod.resolve.sidecar_routes import action_context, mesh_caller
 from istiod.resolve.specs.listener import MATCH_ALL, ChainMatch, Direction, FilterChainSpec, ListenerSpec
@@ -69,7 +69,7 @@ class Outbound:
 def outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> Outbound:
     """Everything a sidecar listens on for its application."""
     build = _Build(snapshot, view, scope)
-    for listener in sorted(scope.listeners, key=lambda egress: not egress.port):
+    for listener in sorted(scope.listeners, key=lambda egress: not egress.named):
         build.add_listener(listener)
     listeners = [build.finish(draft) for _, draft in sorted(build.drafts.items())]
     listeners.append(_virtual_outbound(snapshot, view, scope))
@@ -103,19 +103,21 @@ class _Build:
 
     def add_listener(self, egress: EgressScope) -> None:
         """All service ports of one egress listener; a listener that names its port keeps others away from it."""
-        for service in egress.services:
-            for port in service.ports:
-                if port.protocol is not Protocol.UDP and not egress.port:
-                    self._add_port(egress, service, port, port.number, port.protocol)
-            if egress.port:
+        if not egress.named:
+            for service in egress.services:
+                for port in service.ports:
+                    if port.protocol is not Protocol.UDP:
+                        self._add_port(egress, service, port, port.number, port.protocol)
+            return
+        if egress.protocol.is_http:
+            self._http(egress, self._wildcard(egress), egress.port, "", False)
+        else:
+            for service in egress.services:
                 found = egress.service_port(service, egress.port)
                 if found is not None:
                     protocol = found.protocol if egress.protocol is Protocol.AUTO else egress.protocol
                     self._add_port(egress, service, found, egress.port, protocol)
-        if egress.port:
-            if egress.protocol.is_http:
-                self._http(egress, self._wildcard(egress), egress.port, "", False)
-            self.locked.update(key for key in self.drafts if key[1] == egress.port)
+        self.locked.update(key for key in self.drafts if key[1] == egress.port)
 
     def _wildcard(self, egress: EgressScope) -> str:
         return egress.bind or ("0.0.0.0" if self.view.ipv4 else "::")
@@ -154,7 +156,7 @@ class _Build:
 
     def _draft(self, egress: EgressScope, address: str, number: int) -> _Draft | None:
         key = (address, number)
-        if key in self.locked and not egress.port:
+        if key in self.locked and not egress.named:
             return None
         if number in RESERVED_PORTS and address == self._wildcard(egress):
             return None
@@ -164,7 +166,7 @@ class _Build:
         draft = self._draft(egress, address, number)
         if draft is None:
             return
-        name = f"{host}:{number}" if host else str(number)
+        name = f"{host}:{number}" if host else str(number) if number else address
         draft.route = draft.route or name
         draft.grpc_web = draft.grpc_web or grpc_web
         self.routes.setdefault(draft.route, RouteName(draft.route, number, host, egress))
@@ -199,31 +201,18 @@ class _Build:
         wildcard: bool,
     ) -> list[FilterChainSpec]:
         rules = egress.rules.of(service.host)
-        settings = TcpSettings(self.snapshot, profile(self.snapshot.mesh.isthmus.defaults).tcp_connect_attempts)
-        if not rules or not any(rule.spec.tls or rule.spec.tcp for rule in rules):
-            context = action_context(self.snapshot, self.view, self.scope, service.namespace, number)
-            return [
-                default_chain(
-                    settings, _target(service, port), _own_match(service, protocol, destinations, wildcard), context
-                )
-            ]
+        settings = tcp_settings(self.snapshot, self.view, self.scope)
         caller = mesh_caller(self.view, number)
         chains: list[FilterChainSpec] = []
-        for rule in rules:
+        for rule in rules if any(rule.spec.tls or rule.spec.tcp for rule in rules) else ():
             context = action_context(self.snapshot, self.view, self.scope, rule.key.namespace, number)
-            if protocol.is_tls:
-                chains += tls_chains(settings, (rule,), caller, context, destinations)
-        if not chains:
-            for rule in rules:
-                context = action_context(self.snapshot, self.view, self.scope, rule.key.namespace, number)
-                chains += tcp_chains(settings, (rule,), caller, context, destinations)
-        if not chains:
+            find = tls_chains if protocol.is_tls else tcp_chains
+            chains += find(settings, (rule,), caller, context, destinations)
+        whole = ChainMatch(destinations=destinations)
+        if not chains or not (protocol.is_tls or any(chain.match == whole for chain in chains)):
             context = action_context(self.snapshot, self.view, self.scope, service.namespace, number)
-            chains.append(
-                default_chain(
-                    settings, _target(service, port), _own_match(service, protocol, destinations, wildcard), context
-                )
-            )
+            own = _own_match(service, protocol, destinations, wildcard)
+            chains.append(default_chain(settings, _target(service, port), own, context))
         return chains
 
     def finish(self, draft: _Draft) -> ListenerSpec:
@@ -236,6 +225,8 @@ class _Build:
                 chains.remove(rest)
             match = ChainMatch(transport_protocol="raw_buffer", application_protocols=plain_http(self.view))
             handler = outbound_http(self.snapshot, self.view, draft.address, draft.port, draft.route, draft.grpc_web)
+            if self.scope.dynamic:
+                handler = replace(handler, dns_cache=dns_cache(self.snapshot.mesh, self.view))
             chains.insert(0, FilterChainSpec("", match, handler))
         complete = MATCH_ALL in draft.chains
         return ListenerSpec(
@@ -281,8 +272,8 @@ def _usable(address: str, view: ProxyView) -> bool:
 
 
 def _is_single(address: str) -> bool:
-    network = ip_network(address, strict=False)
-    return network.num_addresses == 1
+    """Whether only one service can stand behind this address: a path of a unix socket is one."""
+    return address.startswith("unix://") or ip_network(address, strict=False).num_addresses == 1
 
 
 def _reserved(service: Service, port: ServicePort) -> Finding:

@@ -6,34 +6,50 @@ listeners are put together in `istiod.resolve.outbound`. Rules: VirtualService r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from federation.model.sni import OutboundName
 from istiod.api.destinationrule import Tunnel
 from istiod.api.virtualservice import L4MatchAttributes, RouteDestination, TLSMatchAttributes
-from istiod.resolve.connection import tcp_proxy
+from istiod.resolve.connection import dns_cache, tcp_proxy
+from istiod.resolve.defaults import profile
 from istiod.resolve.hashing import hash_policies
 from istiod.resolve.routes_action import ActionContext
 from istiod.resolve.routes_match import Caller, qualified_gateways
+from istiod.resolve.scope import Scope
+from istiod.resolve.specs.dns import DnsCacheSpec, SniLookup
 from istiod.resolve.specs.listener import ChainMatch, FilterChainSpec, TcpProxy, TunnelSpec
 from istiod.resolve.virtual_services import Rules
 from istiod.snapshot import Snapshot
+from istiod.view.proxy import ProxyView
 
 
 @dataclass(frozen=True, slots=True)
 class TcpSettings:
-    """What TCP proxies of this view have in common. `attempts` tries to connect, None = Envoy's one."""
+    """What TCP proxies of this view have in common. `attempts` tries to connect, None = Envoy's one.
+
+    Hosts that are `dynamic` are looked up by the server name of each connection.
+    """
 
     snapshot: Snapshot
     attempts: int | None
+    cache: DnsCacheSpec
+    dynamic: frozenset[str]
+    named: bool = False  # connections name a server in TLS that ends here
+
+
+def tcp_settings(snapshot: Snapshot, view: ProxyView, scope: Scope) -> TcpSettings:
+    """The settings of a view."""
+    attempts = profile(snapshot.mesh.isthmus.defaults).tcp_connect_attempts
+    return TcpSettings(snapshot, attempts, dns_cache(snapshot.mesh, view), scope.dynamic)
 
 
 def default_chain(
     settings: TcpSettings, target: OutboundName, match: ChainMatch, context: ActionContext
 ) -> FilterChainSpec:
     """Bytes to the service itself."""
-    return FilterChainSpec("", match, _proxy(settings, [(target, 1)], context))
+    return _chain(settings, match, [(target, 1)], context)
 
 
 def tls_chains(
@@ -44,7 +60,7 @@ def tls_chains(
     for rule in rules:
         for route in rule.spec.tls or ():
             for match in route.match or ():
-                if not _tls_holds(match, caller, rule.key.namespace):
+                if not _holds(match, caller, rule.key.namespace):
                     continue
                 within = tuple(match.destination_subnets or ()) or destinations
                 names = tuple(name for name in match.sni_hosts or () if (within, name) not in taken)
@@ -58,19 +74,20 @@ def tcp_chains(
     settings: TcpSettings, rules: Sequence[Rules], caller: Caller, context: ActionContext, destinations: tuple[str, ...]
 ) -> Iterator[FilterChainSpec]:
     """Chains from `tcp` routes, up to the first that takes every connection."""
-    taken: set[tuple[str, ...]] = set()
+    taken: set[ChainMatch] = set()
     for rule in rules:
-        for route in rule.spec.tcp or ():
+        for route in rule.spec.tcp:
             matches: Sequence[L4MatchAttributes | None] = route.match or (None,)
             for match in matches:
-                if match is not None and not _l4_holds(match, caller, rule.key.namespace):
+                if match is not None and not _holds(match, caller, rule.key.namespace):
                     continue
-                within = tuple(match.destination_subnets or ()) if match is not None else ()
-                if (within or destinations) in taken:
-                    continue
-                taken.add(within or destinations)
-                yield _forward(settings, ChainMatch(destinations=within or destinations), route.route or (), context)
-                if not within:
+                within = match.destination_subnets if match is not None else ()
+                sources = (match.source_subnet,) if match is not None and match.source_subnet else ()
+                chain = ChainMatch(destinations=within or destinations, sources=sources)
+                if chain not in taken:
+                    taken.add(chain)
+                    yield _forward(settings, chain, route.route, context)
+                if not within and not sources:
                     return
 
 
@@ -84,18 +101,30 @@ def _forward(
 ) -> FilterChainSpec:
     chosen = [d for d in destinations if d.weight] or list(destinations[:1])
     targets = [(context.target(destination.destination), destination.weight or 1) for destination in chosen]
-    return FilterChainSpec("", match, _proxy(settings, targets, context))
+    return _chain(settings, match, targets, context)
+
+
+def _chain(
+    settings: TcpSettings, match: ChainMatch, targets: Sequence[tuple[OutboundName, int]], context: ActionContext
+) -> FilterChainSpec:
+    """Bytes to destinations; of several none can be looked up, as there is one name to look up."""
+    (first, _), several = targets[0], len(targets) > 1
+    named = settings.named or match.transport_protocol == "tls"
+    looked_up = named and first.host in settings.dynamic and not several
+    lookup = SniLookup(settings.cache, first.port) if looked_up else None
+    return FilterChainSpec("", match, _proxy(settings, targets, context), sni_lookup=lookup)
 
 
 def _proxy(settings: TcpSettings, targets: Sequence[tuple[OutboundName, int]], context: ActionContext) -> TcpProxy:
     """Bytes to destinations by weight. What Envoy keeps per proxy is the first destination's that says it."""
     policies = [context.policy(target) for target, _ in targets]
-    pools = [policy.connection_pool.tcp for policy in policies if policy.connection_pool is not None]
+    pools = [p.connection_pool.tcp for p in policies if p.connection_pool is not None and p.connection_pool.tcp]
     hashing = (found for policy in policies for found in hash_policies(policy) if found.source_ip)
     return tcp_proxy(
         settings.snapshot,
         tuple((target.format_cluster(), weight) for target, weight in targets),
-        idle_timeout=next((pool.idle_timeout for pool in pools if pool and pool.idle_timeout is not None), None),
+        idle_timeout=next((pool.idle_timeout for pool in pools if pool.idle_timeout is not None), None),
+        max_duration=next((pool.max_connection_duration for pool in pools if pool.max_connection_duration), None),
         attempts=settings.attempts,
         hash_policy=next(hashing, None),
         tunnel=next((_tunnel(policy.tunnel) for policy in policies if policy.tunnel is not None), None),
@@ -107,24 +136,11 @@ def _tunnel(said: Tunnel) -> TunnelSpec:
     return TunnelSpec(f"{host}:{said.target_port}", post=said.protocol == "POST")
 
 
-def _tls_holds(match: TLSMatchAttributes, caller: Caller, vs_namespace: str) -> bool:
-    return _holds(match.port, match.gateways or (), match.source_labels, match.source_namespace, caller, vs_namespace)
-
-
-def _l4_holds(match: L4MatchAttributes, caller: Caller, vs_namespace: str) -> bool:
-    return _holds(match.port, match.gateways or (), match.source_labels, match.source_namespace, caller, vs_namespace)
-
-
-def _holds(
-    port: int | None,
-    gateways: Sequence[str],
-    labels: Mapping[str, str] | None,
-    namespace: str | None,
-    caller: Caller,
-    vs_namespace: str,
-) -> bool:
-    if port and port != caller.port:
-        return False
-    if gateways:
-        return not caller.gateways.isdisjoint(qualified_gateways(gateways, vs_namespace))
-    return caller.labels.selected_by(labels or {}) and (not namespace or namespace == caller.namespace)
+def _holds(match: TLSMatchAttributes | L4MatchAttributes, caller: Caller, vs_namespace: str) -> bool:
+    """Whether all that a match asks of the caller holds; unlike in `http`, gateways do not replace the rest."""
+    return (
+        match.port in (None, caller.port)
+        and (not match.gateways or not caller.gateways.isdisjoint(qualified_gateways(match.gateways, vs_namespace)))
+        and caller.labels.selected_by(match.source_labels)
+        and match.source_namespace in ("", caller.namespace)
+    )

@@ -16,6 +16,7 @@ from istiod.api.destinationrule import (
     LocalityLoadBalancerSetting,
     OutlierDetection,
     SimpleLB,
+    TLSMode,
     TrafficPolicy,
 )
 from istiod.api.meshconfig import MeshConfig
@@ -35,22 +36,49 @@ from istiod.resolve.specs.cluster import (
 NO_TRAFFIC_POLICY = TrafficPolicy()
 
 
-def effective_policy(top: TrafficPolicy | None, subset: TrafficPolicy | None, port: int) -> TrafficPolicy:
-    """One policy out of a rule's top level, a subset's and the port levels of both."""
+def effective_policy(
+    top: TrafficPolicy | None, subset: TrafficPolicy | None, port: int, mesh: TrafficPolicy | None = None
+) -> TrafficPolicy:
+    """One policy out of a rule's top level, a subset's and the port levels of both.
+
+    A port level replaces all other settings of its own level. What of a subset is said overrides the top level, with
+    its port level whole. `mesh` (`MeshConfig.defaultTrafficPolicy`) gives connection pool and outlier detection where
+    the rest is silent.
+    """
+    base, _ = _at_port(top, port)
+    over, whole = _at_port(subset, port)
+    if base is None or over is None:
+        found = over or base or NO_TRAFFIC_POLICY
+    else:
+        said = {name: value for name in type(over).model_fields if (value := getattr(over, name)) is not None}
+        said.pop("port_level_settings")
+        found = base.model_copy(update={**(dict.fromkeys(_OF_PORT) if whole else {}), **said})
+    if mesh is None:
+        return found
+    silent = {name: getattr(mesh, name) for name in _OF_MESH if getattr(found, name) is None}
+    return found.model_copy(update=silent)
+
+
+_OF_PORT = ("load_balancer", "connection_pool", "outlier_detection", "tls")
+_OF_MESH = ("connection_pool", "outlier_detection")
+
+
+def _at_port(policy: TrafficPolicy | None, port: int) -> tuple[TrafficPolicy | None, bool]:
+    """What a policy says of one port, and whether that is its port level's word."""
+    for level in policy.port_level_settings if policy is not None else ():
+        if level.port is not None and level.port.number == port:
+            return TrafficPolicy(**{name: getattr(level, name) for name in _OF_PORT}), True
+    return policy, False
+
+
+def said_tls_mode(top: TrafficPolicy | None, subset: TrafficPolicy | None, port: int) -> TLSMode | None:
+    """The TLS mode that a rule names for a port: unlike other settings, a port level without one inherits it."""
     for policy in (subset, top):
-        for level in policy.port_level_settings or () if policy else ():
-            if level.port is not None and level.port.number == port:
-                return TrafficPolicy(
-                    load_balancer=level.load_balancer,
-                    connection_pool=level.connection_pool,
-                    outlier_detection=level.outlier_detection,
-                    tls=level.tls,
-                )
-    if top is None or subset is None:
-        return subset or top or NO_TRAFFIC_POLICY
-    said = {name: getattr(subset, name) for name in type(subset).model_fields if getattr(subset, name) is not None}
-    said.pop("port_level_settings", None)
-    return top.model_copy(update=said)
+        at_port, _ = _at_port(policy, port)
+        for said in (at_port, policy):
+            if said is not None and said.tls is not None:
+                return said.tls.mode
+    return None
 
 
 def outlier_of(policy: TrafficPolicy, profile: Profile) -> OutlierSpec | None:
@@ -153,7 +181,8 @@ def _hashed(lb: LbSpec, said: LoadBalancerSettings) -> LbSpec:
 
 def _slow_start(said: LoadBalancerSettings) -> SlowStart | None:
     if said.warmup is not None and said.warmup.duration:
-        return SlowStart(said.warmup.duration, said.warmup.minimum_percent or 10.0, said.warmup.aggression)
+        minimum = said.warmup.minimum_percent
+        return SlowStart(said.warmup.duration, 10.0 if minimum is None else minimum, said.warmup.aggression)
     if said.warmup_duration_secs:
         return SlowStart(said.warmup_duration_secs, 10.0)
     return None
@@ -191,18 +220,18 @@ def upgrades_http(pool: ConnectionPoolSettings | None, default: bool) -> bool:
 
 def http_of(pool: ConnectionPoolSettings | None, protocol: Protocol, upgrade: bool = False) -> HttpUpstream:
     """HTTP options of the pool; `upgrade` speaks HTTP/2 to an HTTP/1 port."""
-    http = pool.http if pool else None
+    http, tcp = (pool.http, pool.tcp) if pool else (None, None)
     version = _version(protocol, upgrade)
-    duration = pool.tcp.max_connection_duration if pool and pool.tcp else None
+    duration, idle = (tcp.max_connection_duration, tcp.idle_timeout) if tcp else (None, None)
     if http is None:
-        return HttpUpstream(version, max_connection_duration=duration)
+        return HttpUpstream(version, idle_timeout=idle, max_connection_duration=duration)
     if http.use_client_protocol and protocol.is_http:
         version = HttpVersion.DOWNSTREAM
     return HttpUpstream(
         version,
         max_requests_per_connection=http.max_requests_per_connection or None,
         max_concurrent_streams=http.max_concurrent_streams or None,
-        idle_timeout=http.idle_timeout,
+        idle_timeout=idle if http.idle_timeout is None else http.idle_timeout,
         max_connection_duration=duration,
     )
 

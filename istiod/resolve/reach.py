@@ -71,7 +71,10 @@ def _destination_rule(snapshot: Snapshot, view: ProxyView, item: Object[Destinat
         return False
     host = resolve_short_host(spec.host, owner, cluster_domain(view))
     services = scope_of(snapshot, view).by_host
-    return host in services if not host.startswith("*") else any(host_matches(host, name) for name in services)
+    served = {target.service.host for target in view.targets}  # its connection pool holds at the server too
+    if not host.startswith("*"):
+        return host in services or host in served
+    return any(host_matches(host, name) for name in (*services, *served))
 
 
 def _gateway(_: Snapshot, view: ProxyView, item: Any) -> bool:
@@ -90,6 +93,15 @@ def _policy(snapshot: Snapshot, view: ProxyView, item: Any) -> bool:
     return is_for(item.spec, item.meta.namespace, view)
 
 
+def _telemetry(snapshot: Snapshot, view: ProxyView, item: Any) -> bool:
+    # Where metrics are in force, all the mesh's workloads tell their callers and servers who they are.
+    return bool(item.spec.metrics) or _policy(snapshot, view, item)
+
+
+def _never(_: Snapshot, __: ProxyView, ___: Any) -> bool:
+    return False
+
+
 def _may_be_for(snapshot: Snapshot, view: ProxyView, item: Any) -> bool:
     return item.meta.namespace in (view.namespace, snapshot.mesh.root_namespace)
 
@@ -101,5 +113,9 @@ _RULES: dict[str, Reach] = {
     Kind.SIDECAR: _sidecar,
     Kind.REQUEST_AUTHENTICATION: _policy,
     Kind.AUTHORIZATION_POLICY: _policy,
-    Kind.TELEMETRY: _policy,
+    Kind.TELEMETRY: _telemetry,
+    Kind.ENVOY_FILTER: _policy,
+    Kind.PROXY_CONFIG: _never,  # proxies are started by it, and not told it
+    Kind.WORKLOAD_GROUP: _never,
+    Kind.SECRET: _never,  # proxies get Secrets by name, beside their configuration
 }

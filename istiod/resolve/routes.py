@@ -13,6 +13,7 @@ from federation.model.service import Service, ServicePort
 from federation.model.sni import OutboundName
 from istiod.api.virtualservice import HTTPMatchRequest, HTTPRoute
 from istiod.resolve.connection import BLACK_HOLE
+from istiod.resolve.gateway_semantics import with_gateway_semantics
 from istiod.resolve.routes_action import (
     ActionContext,
     cors_spec,
@@ -85,7 +86,10 @@ def _routes(
         cors=cors_spec(http.cors_policy),
         operation=_operation(action, matched, operation_host, context.listener_port),
         config=rules.config,
+        stat_prefix=match.stat_prefix if match is not None else "",
     )
+    if rules.gateway_api:
+        route = with_gateway_semantics(route)
     return with_retries(route, http.retries, context)
 
 
@@ -93,7 +97,7 @@ def _action(
     http: HTTPRoute, context: ActionContext
 ) -> tuple[RouteAction | Redirect | DirectResponse, HeaderOperations, HeaderOperations]:
     if http.redirect is not None:
-        return redirect(http.redirect, context.listener_port), *route_headers(http)
+        return redirect(http.redirect, context.listener_port, context.tls), *route_headers(http)
     if http.direct_response is not None:
         return direct_response(http), *route_headers(http)
     return forward(http, context)

@@ -71,7 +71,8 @@ class ActionContext:
     """What an action needs from outside its route.
 
     `namespace` and `domain` complete short hosts. `only_port` gives the port of a service that has just one, else 0.
-    `policy` is what is in force for a destination. `retry_idempotent`/`retry_other` hold where a route is silent.
+    `policy` is what is in force for a destination. `retry_idempotent`/`retry_other` hold where a route is silent. `tls`
+    says that clients speak TLS to the listener, `forwarded_host` that a rewritten authority is kept in a header.
     """
 
     namespace: str
@@ -81,6 +82,8 @@ class ActionContext:
     policy: Callable[[OutboundName], TrafficPolicy]
     retry_idempotent: RetrySpec
     retry_other: RetrySpec
+    tls: bool = False
+    forwarded_host: bool = False
 
     def hash_policies(self, target: OutboundName) -> tuple[HashPolicy, ...]:
         """What consistent hashing looks at for a destination; empty without it."""
@@ -166,7 +169,7 @@ def forward(http: HTTPRoute, context: ActionContext) -> tuple[RouteAction, Heade
     destinations = _weighted(http.route or ())
     if len(destinations) == 1:
         only_request, only_response, only_host = _route_headers(destinations[0].headers)
-        request, response, host = _joined(only_request, request), _joined(only_response, response), only_host or host
+        request, response, host = _joined(request, only_request), _joined(response, only_response), host or only_host
         clusters: tuple[WeightedCluster, ...] = (WeightedCluster(_name(destinations[0], context), 100),)
     else:
         clusters = tuple(_cluster(destination, context) for destination in destinations)
@@ -182,6 +185,7 @@ def forward(http: HTTPRoute, context: ActionContext) -> tuple[RouteAction, Heade
         host_rewrite=(rewrite.authority or "" if rewrite is not None else "") or host,
         mirrors=tuple(_mirrors(http, context)),
         hash_policies=_hash_policies(destinations, context),
+        forwarded_host=context.forwarded_host,
     )
     return action, request, response
 
@@ -249,17 +253,28 @@ def route_headers(http: HTTPRoute) -> tuple[HeaderOperations, HeaderOperations]:
 
 
 def _joined(first: HeaderOperations, second: HeaderOperations) -> HeaderOperations:
+    """Both, one after the other: what the second sets replaces what the first added."""
+    names = {name.lower() for name, _ in second.set}
+    first = replace(first, add=tuple(pair for pair in first.add if pair[0].lower() not in names))
     return HeaderOperations((*first.set, *second.set), (*first.add, *second.add), (*first.remove, *second.remove))
 
 
 _STATUSES = frozenset({301, 302, 303, 307, 308})
 
 
-def redirect(said: HTTPRedirect, listener_port: int) -> Redirect:
-    """A redirect; its `uri` replaces the whole path, also where a prefix matched."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def redirect(said: HTTPRedirect, listener_port: int, tls: bool) -> Redirect:
+    """A redirect; its `uri` replaces the whole path, also where a prefix matched. `tls` is what the client speaks.
+
+    A port that goes without saying is not written.
+    """
     port = said.port or 0
     if said.derive_port is not None and str(said.derive_port) == "FROM_REQUEST_PORT":
         port = listener_port
+    if port == _DEFAULT_PORTS.get(said.scheme or ("https" if tls else "http")):
+        port = 0
     status = said.redirect_code or 301
     return Redirect(
         status=status if status in _STATUSES else 301,

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from federation.model.labels import Labels
+from istiod.api.claims import routing_claim
 from istiod.api.fields import StringMatch as StringCondition
 from istiod.api.virtualservice import HTTPMatchRequest
-from istiod.resolve.specs.match import HeaderMatch, MatchKind, QueryMatch, StringMatch
+from istiod.resolve.specs.match import ClaimMatch, HeaderMatch, MatchKind, QueryMatch, StringMatch
 from istiod.resolve.specs.route import RouteMatch
 
 MESH = "mesh"
@@ -66,6 +67,7 @@ def route_match(match: HTTPMatchRequest | None) -> RouteMatch:
         path=_path(match),
         headers=tuple(headers),
         query=tuple(QueryMatch(name, string_match(value)) for name, value in (match.query_params or {}).items()),
+        claims=(*_claims(match.headers or {}), *_claims(match.without_headers or {}, invert=True)),
     )
 
 
@@ -97,19 +99,29 @@ def string_match(condition: StringCondition | None) -> StringMatch:
 
 def _headers(conditions: Mapping[str, StringCondition | None]) -> Iterable[HeaderMatch]:
     for name, condition in conditions.items():
-        yield HeaderMatch(name.lower(), string_match(condition))
+        if routing_claim(name) is None:
+            yield HeaderMatch(name.lower(), string_match(condition))
 
 
 def _without(conditions: Mapping[str, StringCondition | None]) -> Iterable[HeaderMatch]:
     """A request that lacks the header passes: an absent one counts as empty before the test is turned around."""
     for name, condition in conditions.items():
         found = string_match(condition)
-        yield HeaderMatch(name.lower(), found, invert=True, missing_is_empty=found.kind is not MatchKind.PRESENT)
+        if routing_claim(name) is None:
+            yield HeaderMatch(name.lower(), found, invert=True, missing_is_empty=found.kind is not MatchKind.PRESENT)
+
+
+def _claims(conditions: Mapping[str, StringCondition | None], invert: bool = False) -> Iterable[ClaimMatch]:
+    """Conditions on claims, which stand among those on headers."""
+    for name, condition in conditions.items():
+        claim = routing_claim(name)
+        if claim:
+            yield ClaimMatch(claim, string_match(condition), invert)
 
 
 def is_catch_all(match: RouteMatch) -> bool:
     """Whether every request matches, so that nothing behind it can be reached."""
-    if match.headers or match.query or match.connect or match.template:
+    if match.headers or match.query or match.claims or match.connect or match.template:
         return False
     path = match.path
     if path is None or (path.kind is MatchKind.PREFIX and path.value in ("", "/")):

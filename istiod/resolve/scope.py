@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from federation.model.labels import NO_LABELS
 from federation.model.locality import NO_LOCALITY
-from federation.model.names import ServiceKey, host_matches, resolve_short_host
-from federation.model.service import Protocol, Service, ServicePort
+from federation.model.names import ServiceKey, resolve_short_host
+from federation.model.service import Protocol, Resolution, Service, ServicePort
 from federation.model.sni import OutboundName
+from istiod.api.meshconfig import MeshConfig
 from istiod.api.meta import Object
+from istiod.api.providers import service_of
 from istiod.api.sidecar import CaptureMode, IstioEgressListener, OutboundMode, Sidecar
 from istiod.memo import memo
 from istiod.registry.protocol import protocol_word
@@ -29,12 +32,14 @@ from istiod.view.visibility import egress_services, egress_virtual_services, one
 class EgressScope:
     """One egress listener of a Sidecar, or the one that every proxy without a Sidecar has.
 
-    `port` 0 takes every port that no other listener names. `services` has one service per host, `rules` are bound to
-    the mesh, oldest first. `captured` is false for a listener that the application dials itself.
+    One that is not `named` takes every port that no other listener names; a named one has its own `port`, which is 0 at
+    a socket. `services` has one service per host, `rules` are bound to the mesh, oldest first. `bind` is an address or
+    `unix://path`, "" = where the services are. `captured` is false for a listener that the application dials itself.
     """
 
     services: tuple[Service, ...]
     rules: RuleIndex
+    named: bool = False
     port: int = 0
     protocol: Protocol = Protocol.AUTO
     bind: str = ""
@@ -45,22 +50,22 @@ class EgressScope:
         port.
         """
         found = service.port(number)
-        if found is None and self.port and len(service.ports) == 1:
+        if found is None and self.named and len(service.ports) == 1:
             return service.ports[0]
         return found
 
-    def covers_service(self, host: str) -> bool:
-        """Whether some service of this listener is covered by a host of a rule, which may be a wildcard."""
-        if not host.startswith("*"):
-            return any(service.host == host for service in self.services)
-        return any(host_matches(host, service.host) for service in self.services)
+    @property
+    def proxies(self) -> bool:
+        """Whether clients name host and port of what they call, as of an HTTP proxy: all ports are behind it."""
+        return self.named and (self.protocol is Protocol.HTTP_PROXY or (self.protocol.is_http and not self.port))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
     """All that a class of proxies may call. `strangers` is the upstream that everything else goes to.
 
-    `gateway_rules` are those that a router may bind, of whatever Gateway.
+    `gateway_rules` are those that a router may bind, of whatever Gateway. `dynamic` are hosts whose calls are looked up
+    in DNS one by one.
     """
 
     listeners: tuple[EgressScope, ...]
@@ -69,6 +74,7 @@ class Scope:
     by_host: Mapping[str, Service]
     strangers: str
     gateway_rules: tuple[Rules, ...] = ()
+    dynamic: frozenset[str] = frozenset()
 
     def only_port(self, host: str) -> int:
         """The port of a service that has exactly one, else 0."""
@@ -79,7 +85,14 @@ class Scope:
 def routing_class(view: ProxyView) -> ProxyView:
     """The view without what cannot matter to outbound listeners and routes, so that more proxies share them."""
     return replace(
-        view, targets=(), network="", cluster="", locality=NO_LOCALITY, requested_networks=(), envoy_version=None
+        view,
+        targets=(),
+        network="",
+        cluster="",
+        locality=NO_LOCALITY,
+        requested_networks=(),
+        envoy_version=None,
+        metadata=NO_LABELS,
     )
 
 
@@ -108,13 +121,13 @@ def cluster_domain(view: ProxyView) -> str:
 def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
     sidecar = sidecar_of(snapshot, view)
     said: tuple[IstioEgressListener | None, ...] = (sidecar.spec.egress if sidecar is not None else ()) or (None,)
-    listeners = tuple(_egress(snapshot, view, item) for item in said)
+    listeners = (*(_egress(snapshot, view, item) for item in said), *_http_proxy(snapshot, view))
     everything = {service.host: service for service in egress_services(snapshot, view, None)}
     by_host = {
         service.host: service
         for service in one_per_host((s for listener in listeners for s in listener.services), view.namespace)
     }
-    for host in _destinations(listeners, cluster_domain(view)):
+    for host in (*_destinations(listeners, cluster_domain(view)), *_provider_hosts(snapshot.mesh)):
         if host in everything:
             by_host.setdefault(host, everything[host])
     return Scope(
@@ -124,6 +137,7 @@ def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
         by_host,
         _strangers(snapshot, view, sidecar),
         _rules(snapshot, view, None) if view.type is ProxyType.ROUTER else (),
+        frozenset(host for host, service in by_host.items() if service.resolution is Resolution.DYNAMIC_DNS),
     )
 
 
@@ -141,23 +155,48 @@ def _strangers(snapshot: Snapshot, view: ProxyView, sidecar: Object[Sidecar] | N
 
 
 def _rules(snapshot: Snapshot, view: ProxyView, listener: IstioEgressListener | None) -> tuple[Rules, ...]:
-    delegates = delegate_routes(table_of(snapshot, "VirtualService"))
+    delegates = delegate_routes(table_of(snapshot, "VirtualService"), snapshot.mesh)
     return tuple(rules_from(egress_virtual_services(snapshot, view, listener), delegates, cluster_domain(view)))
 
 
 def _egress(snapshot: Snapshot, view: ProxyView, said: IstioEgressListener | None) -> EgressScope:
     services = egress_services(snapshot, view, said)
     rules = RuleIndex(rule for rule in _rules(snapshot, view, said) if MESH in rule.gateways)
-    if said is None or said.port is None:
-        return EgressScope(services, rules)
-    return EgressScope(
-        services,
-        rules,
-        said.port.number,
-        protocol_word(said.port.protocol) or Protocol.AUTO,
-        said.bind,
-        said.capture_mode is not CaptureMode.NONE,
-    )
+    if said is None:
+        return EgressScope(services, rules, bind="" if redirected(view) else _loopback(view), captured=redirected(view))
+    captured = redirected(view) and said.capture_mode is not CaptureMode.NONE and not said.bind.startswith(SOCKET)
+    bind = said.bind or ("" if captured else _loopback(view))
+    if said.port is None:
+        return EgressScope(services, rules, bind=bind, captured=captured)
+    protocol = protocol_word(said.port.protocol) or Protocol.AUTO
+    return EgressScope(services, rules, True, said.port.number, protocol, bind, captured)
+
+
+def _http_proxy(snapshot: Snapshot, view: ProxyView) -> Iterator[EgressScope]:
+    """The mesh's `proxyHttpPort`: applications that are told of an HTTP proxy find it at the loopback address."""
+    port = snapshot.mesh.proxy_http_port
+    if port and view.type is ProxyType.SIDECAR:
+        sidecar = sidecar_of(snapshot, view)
+        last = sidecar.spec.egress[-1] if sidecar is not None and sidecar.spec.egress else None
+        whole = _egress(snapshot, view, last)
+        yield replace(whole, named=True, port=port, protocol=Protocol.HTTP_PROXY, bind=_loopback(view), captured=False)
+
+
+SOCKET = "unix://"
+
+
+def redirected(view: ProxyView) -> bool:
+    """Whether connections come to the proxy by the pod's capture rules; else everything is dialled at a port."""
+    return view.interception != "NONE"
+
+
+def _loopback(view: ProxyView) -> str:
+    return "127.0.0.1" if view.ipv4 else "::1"
+
+
+def _provider_hosts(mesh: MeshConfig) -> Iterator[str]:
+    """Hosts of the mesh's extension providers, which proxies call themselves."""
+    return (service_of(provider)[0].rpartition("/")[2] for provider in mesh.extension_providers)
 
 
 def _destinations(listeners: Iterable[EgressScope], domain: str) -> Iterator[str]:

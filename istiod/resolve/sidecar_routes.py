@@ -7,11 +7,14 @@ per (scope, port) and shared by all views that differ only in what cannot matter
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from federation.model.names import host_matches
 from federation.model.service import Protocol, Service, ServicePort
 from istiod.resolve.defaults import profile
 from istiod.resolve.domains import host_domains, service_domains, without_duplicates
 from istiod.resolve.hashing import target_policy
+from istiod.resolve.headers import counts_attempts, names_forwarded_host
 from istiod.resolve.routes import HTTP_PORT, default_routes, fallback_host, flatten, rule_routes
 from istiod.resolve.routes_action import ActionContext, default_retries
 from istiod.resolve.routes_match import MESH, Caller
@@ -20,14 +23,18 @@ from istiod.resolve.specs.route import RouteConfigSpec, RouteSpec, VirtualHostSp
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
+AUTO = Protocol.AUTO
+
 
 def mesh_caller(view: ProxyView, port: int) -> Caller:
     """A sidecar as matches see it."""
     return Caller(view.namespace, view.labels, frozenset({MESH}), port)
 
 
-def action_context(snapshot: Snapshot, view: ProxyView, scope: Scope, namespace: str, port: int) -> ActionContext:
-    """What actions of rules in `namespace` need to know on a listener port."""
+def action_context(
+    snapshot: Snapshot, view: ProxyView, scope: Scope, namespace: str, port: int, tls: bool = False
+) -> ActionContext:
+    """What actions of rules in `namespace` need to know on a listener port; `tls` if clients speak TLS to it."""
     idempotent, other = default_retries(
         profile(snapshot.mesh.isthmus.defaults), snapshot.mesh.default_http_retry_policy
     )
@@ -39,26 +46,35 @@ def action_context(snapshot: Snapshot, view: ProxyView, scope: Scope, namespace:
         policy=lambda target: target_policy(snapshot, view, scope.by_host.get(target.host), target),
         retry_idempotent=idempotent,
         retry_other=other,
+        tls=tls,
+        forwarded_host=names_forwarded_host(snapshot, view),
     )
 
 
 def sidecar_routes(
     snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, name: str, port: int, host: str = ""
 ) -> RouteConfigSpec:
-    """The route configuration `name` of a port: all its hosts, or only `host` where the protocol is detected."""
+    """The route configuration `name` of a port: all its hosts, or only `host` where the protocol is detected. Behind an
+    HTTP proxy are the hosts of all ports.
+    """
+    if egress.proxies:
+        return _proxied_routes(snapshot, view, scope, egress, name)
     hosts = without_duplicates(
         [
             *_service_hosts(snapshot, view, scope, egress, port, host),
             *_foreign_hosts(snapshot, view, scope, egress, port, host),
         ]
     )
+    counted = counts_attempts(snapshot, view)
     if host and len(hosts) == 1:
         (owner, routes), _ = hosts[0]
-        return RouteConfigSpec(name, (VirtualHostSpec(owner, ("*",), routes),))
-    virtual_hosts = [VirtualHostSpec(owner, domains, routes) for (owner, routes), domains in hosts]
+        return RouteConfigSpec(name, (VirtualHostSpec(owner, ("*",), routes, include_attempt_count=counted),))
+    virtual_hosts = [
+        VirtualHostSpec(owner, domains, routes, include_attempt_count=counted) for (owner, routes), domains in hosts
+    ]
     virtual_hosts.sort(key=lambda virtual_host: virtual_host.name)
     if not any("*" in virtual_host.domains for virtual_host in virtual_hosts):
-        virtual_hosts.append(fallback_host(scope.strangers))
+        virtual_hosts.append(replace(fallback_host(scope.strangers), include_attempt_count=counted))
     return RouteConfigSpec(name, tuple(virtual_hosts))
 
 
@@ -72,7 +88,7 @@ def _service_hosts(
         found = egress.service_port(service, port)
         if found is None or (host and service.host != host):
             continue
-        if found.protocol.is_http or found.protocol is Protocol.AUTO:
+        if found.protocol.is_http or found.protocol is AUTO:
             routes = _routes_for(snapshot, view, scope, egress, service, found, port)
             yield (f"{service.host}:{port}", routes), service_domains(service, view.dns_domain)
 
@@ -99,14 +115,44 @@ def _routes_for(
 def _foreign_hosts(
     snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, port: int, only_host: str
 ) -> Iterator[Host]:
-    """Hosts that only a VirtualService knows: on port 80, or on the port that the Sidecar names."""
-    if only_host or (port != HTTP_PORT and not egress.port):
+    """Hosts that only a VirtualService knows: on port 80, on a port that the Sidecar names, and beside services that
+    the same VirtualService routes there.
+    """
+    if only_host:
         return
+    here = [service for service in egress.services if egress.service_port(service, port) is not None]
+    exact = {service.host for service in here}
+    http = [s.host for s in here if (p := egress.service_port(s, port)) and (p.protocol.is_http or p.protocol is AUTO)]
+    everywhere = port == HTTP_PORT or egress.named
     for rule in egress.rules.all:
-        for name in rule.hosts if rule.http else ():
-            if egress.covers_service(name):
+        if not rule.http or not (everywhere or any(rule.speaks_for(host) for host in http)):
+            continue
+        for name in rule.hosts:
+            if name in exact or (name.startswith("*") and any(host_matches(name, host) for host in exact)):
                 continue
             context = action_context(snapshot, view, scope, rule.key.namespace, port)
             routes = flatten(rule_routes(rule, mesh_caller(view, port), context, name))
             if routes:
                 yield (f"{name}:{port}", routes), host_domains(name, view.dns_domain)
+
+
+def _proxied_routes(
+    snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, name: str
+) -> RouteConfigSpec:
+    """All hosts of all ports, told apart by the port in the Host header; none means 80."""
+    found: list[Host] = []
+    ports = sorted({HTTP_PORT, *(port.number for service in egress.services for port in service.ports)})
+    for number in ports:
+        at_port = [
+            *_service_hosts(snapshot, view, scope, egress, number, ""),
+            *(_foreign_hosts(snapshot, view, scope, egress, number, "") if number == HTTP_PORT else ()),
+        ]
+        for owner, domains in at_port:
+            with_port = tuple(f"{domain}:{number}" for domain in domains if not domain.startswith("*"))
+            found.append((owner, (*with_port, *(domains if number == HTTP_PORT else ()))))
+    hosts = sorted(without_duplicates(found), key=lambda item: item[0][0])
+    virtual_hosts = [VirtualHostSpec(owner, domains, routes) for (owner, routes), domains in hosts]
+    virtual_hosts.append(fallback_host(scope.strangers))
+    counted = counts_attempts(snapshot, view)
+    virtual_hosts = [replace(virtual_host, include_attempt_count=counted) for virtual_host in virtual_hosts]
+    return RouteConfigSpec(name, tuple(virtual_hosts), ignore_port_in_host_matching=False)

@@ -17,6 +17,12 @@ from istiod.view.proxy import ProxyView
 WORKLOAD_CERTIFICATE = "default"
 ROOTS = "ROOTCA"
 SYSTEM_ROOTS = "system"
+PEM = "-----BEGIN"
+
+# How Istio writes the SDS names of Secrets; `credentialName` may be written so too.
+SECRET, GATEWAY_SECRET = "kubernetes://", "kubernetes-gateway://"
+CA_SUFFIX = "-cacert"
+_SCHEMES = (SECRET, GATEWAY_SECRET, "configmap://", "builtin://", "invalid://")
 
 # Offered by the client so that the server's chains tell mesh traffic from an application's own TLS. The real protocol
 # follows where there is one: stock Envoy negotiates it, and Istio's names never go on the wire as a server's answer.
@@ -86,8 +92,13 @@ def _with_sni(tls: UpstreamTls, sni: str) -> UpstreamTls:
 
 
 def credential(name: str) -> SecretRef:
-    """A Kubernetes Secret, which istiod serves."""
-    return SecretRef(f"kubernetes://{name}", SecretSource.ADS, optional=True)
+    """A Kubernetes Secret, which istiod serves (`istiod.resolve.credentials` says to whom)."""
+    return SecretRef(name if name.startswith(_SCHEMES) else f"{SECRET}{name}", SecretSource.ADS, optional=True)
+
+
+def credential_roots(name: str) -> SecretRef:
+    """The certificates to trust in a Secret, or (`configmap://`) in a ConfigMap, that a field names for just that."""
+    return credential(name if name.startswith("configmap://") else name.removesuffix(CA_SUFFIX) + CA_SUFFIX)
 
 
 def certificate_files(view: ProxyView, certificate: str, key: str) -> SecretRef:
@@ -96,7 +107,9 @@ def certificate_files(view: ProxyView, certificate: str, key: str) -> SecretRef:
 
 
 def root_file(view: ProxyView, path: str) -> SecretRef:
-    """CA certificates by path; `system` means those of the operating system."""
+    """CA certificates by path; `system` means those of the operating system, and a PEM text itself."""
+    if path.startswith(PEM):
+        return SecretRef(path, SecretSource.INLINE)
     return SecretRef(f"file-root:{path}", secret_source(view), optional=True)
 
 
@@ -110,5 +123,5 @@ def _certificate(view: ProxyView, settings: ClientTLSSettings) -> SecretRef | No
 
 def _roots(view: ProxyView, settings: ClientTLSSettings) -> SecretRef:
     if settings.credential_name:
-        return credential(f"{settings.credential_name}-cacert")
+        return credential(f"{settings.credential_name}{CA_SUFFIX}")
     return root_file(view, settings.ca_certificates or SYSTEM_ROOTS)

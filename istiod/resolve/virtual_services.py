@@ -6,20 +6,26 @@ before the shorter, the oldest among equals (VirtualService reference, `hosts`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from federation.model.names import NamespacedName, host_matches, resolve_short_host
+from istiod.api.meshconfig import MeshConfig
 from istiod.api.meta import Object
 from istiod.api.virtualservice import HTTPRoute, VirtualService
-from istiod.resolve.delegates import expand
+from istiod.gatewayapi.names import is_derived
+from istiod.resolve.delegates import Find, expand
 from istiod.resolve.objects import Table, config_path
 from istiod.resolve.routes_match import MESH, qualified_gateways
+from istiod.view.visibility import exported
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """One VirtualService that is no delegate. `hosts` and `gateways` are full names, `http` has delegates filled in."""
+    """One VirtualService that is no delegate. `hosts` and `gateways` are full names, `http` has delegates filled in.
+
+    `gateway_api` is set for those translated from the Gateway API, whose routes mean what that says.
+    """
 
     key: NamespacedName
     hosts: tuple[str, ...]
@@ -27,10 +33,15 @@ class Rules:
     http: tuple[HTTPRoute, ...]
     spec: VirtualService
     config: str
+    gateway_api: bool = False
 
     def bound_to(self, gateways: frozenset[str]) -> bool:
         """Whether it applies at one of these gateways (`mesh` for sidecars)."""
         return not self.gateways.isdisjoint(gateways)
+
+    def speaks_for(self, host: str) -> bool:
+        """Whether one of its hosts is this one, or a wildcard over it."""
+        return any(host_matches(name, host) for name in self.hosts)
 
     def destinations(self) -> Iterator[str]:
         """The hosts that it sends anything to, as written."""
@@ -47,7 +58,7 @@ class Rules:
 
 def rules_from(
     services: Iterable[Object[VirtualService]],
-    delegates: Callable[[NamespacedName], Sequence[HTTPRoute] | None],
+    delegates: Find,
     domain: str,
 ) -> Iterator[Rules]:
     """VirtualServices as rules, in the given order. `delegates` finds the routes of one without hosts; `domain`
@@ -64,17 +75,19 @@ def rules_from(
             http=tuple(expand(spec.http, namespace, domain, delegates)),
             spec=spec,
             config=config_path("VirtualService", item.meta.key),
+            gateway_api=is_derived(item.meta),
         )
 
 
-def delegate_routes(table: Table) -> Callable[[NamespacedName], Sequence[HTTPRoute] | None]:
-    """Finds the routes of delegates: VirtualServices without hosts."""
+def delegate_routes(table: Table, mesh: MeshConfig) -> Find:
+    """Finds the routes of delegates: VirtualServices without hosts that are exported to the root's namespace."""
 
-    def find(key: NamespacedName) -> Sequence[HTTPRoute] | None:
+    def find(key: NamespacedName, namespace: str) -> Sequence[HTTPRoute] | None:
         item = table.get(key)
         if not isinstance(item, Object) or not isinstance(item.spec, VirtualService) or item.spec.hosts:
             return None
-        return item.spec.http
+        shown = item.spec.export_to or mesh.default_virtual_service_export_to or ("*",)
+        return item.spec.http if exported(shown, key.namespace, namespace) else None
 
     return find
 

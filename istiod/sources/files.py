@@ -130,7 +130,7 @@ class FilesSource:
         if before is None:
             self._forget(name)
             return
-        text = _text(path)
+        text = read_text(path)
         if isinstance(text, Finding):
             self._seen[name] = _Seen(before, b"")
             self._contents.refuse(name, _renamed(text, name))
@@ -161,7 +161,7 @@ class FilesSource:
                     yield os.path.relpath(os.path.join(folder, name), self._root)
 
     def _look_at_mesh(self, path: Path, file: MeshFile) -> list[Event]:
-        text = _text(path)
+        text = read_text(path)
         return file.refuse(_renamed(text, path.name)) if isinstance(text, Finding) else file.put(text)
 
     def _pending(self) -> set[str]:
@@ -224,7 +224,8 @@ def _is_old(signature: Signature) -> bool:
     return abs(time.time_ns() - signature[3]) > 50_000_000
 
 
-def _text(path: Path) -> str | Finding:
+def read_text(path: Path) -> str | Finding:
+    """The text of a file, or why it cannot be used."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):

@@ -13,6 +13,7 @@ from federation.model.labels import Labels
 from federation.model.workload import CLUSTER_LABEL, NETWORK_LABEL, Endpoint
 from istiod.api.destinationrule import DestinationRule, TrafficPolicy
 from istiod.api.kinds import Kind
+from istiod.api.meshconfig import MeshConfig
 from istiod.api.meta import Invalid, Object
 from istiod.memo import memo
 from istiod.registry.build import age_order
@@ -31,6 +32,7 @@ _SELECTING = (
     Kind.GATEWAY,
     Kind.VIRTUAL_SERVICE,
 )
+VERSION_KEY = "ISTIO_VERSION"  # of a node's metadata: the version that patches may ask for
 GATEWAY_LABEL = "gateway.networking.k8s.io/gateway-name"  # of pods that serve a Gateway of the Gateway API
 _NOTHING: Mapping[Any, Any] = {}
 
@@ -54,8 +56,26 @@ def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
         interception=proxy.interception,
         ipv4=False in families,
         ipv6=True in families,
+        topology=proxy.topology,
+        proxy_headers=proxy.proxy_headers,
         envoy_version=proxy.envoy_version,
+        metadata=Labels({key: value for key, value in proxy.metadata.items() if key in metadata_keys(snapshot)}),
+        service_name=service_name_of(proxy, snapshot.mesh),
     )
+
+
+def service_name_of(proxy: Proxy, mesh: MeshConfig) -> str:
+    """The name of a workload in traces, where some provider has to be told it; else "", which more proxies share."""
+    if not any(provider.opentelemetry is not None for provider in mesh.extension_providers):
+        return ""
+    workload = proxy.metadata.get("WORKLOAD_NAME", "") or proxy.name
+    canonical = proxy.labels.get("service.istio.io/canonical-name", "") or workload
+    match mesh.default_config.tracing_service_name:
+        case "CANONICAL_NAME_ONLY":
+            return canonical
+        case "CANONICAL_NAME_AND_NAMESPACE":
+            return f"{canonical}.{proxy.namespace}"
+    return f"{proxy.labels.get('app', '') or workload}.{proxy.namespace}"
 
 
 def targets_of(proxy: Proxy, snapshot: Snapshot) -> tuple[ServiceTarget, ...]:
@@ -91,6 +111,27 @@ def _elsewhere(network: str, own: str) -> bool:
 def label_keys(snapshot: Snapshot) -> frozenset[str]:
     """The label keys that some policy of the mesh can look at in a proxy."""
     return _label_keys(snapshot.mesh, *(snapshot.tables.get(kind, _NOTHING) for kind in _SELECTING))
+
+
+def looked_at(snapshot: Snapshot) -> tuple[frozenset[str], frozenset[str]]:
+    """All that decides which proxies are of one class, but the proxies: the keys of labels and of node metadata."""
+    return label_keys(snapshot), metadata_keys(snapshot)
+
+
+def metadata_keys(snapshot: Snapshot) -> frozenset[str]:
+    """The keys of node metadata that some patch of the mesh looks at."""
+    return _metadata_keys(snapshot.tables.get(Kind.ENVOY_FILTER, _NOTHING))
+
+
+@memo(size=2)
+def _metadata_keys(table: Mapping[Any, Any]) -> frozenset[str]:
+    keys: set[str] = set()
+    for item in table.values():
+        for patch in item.spec.config_patches if isinstance(item, Object) else ():
+            if patch.match.proxy is not None:
+                keys.update(patch.match.proxy.metadata)
+                keys.update({VERSION_KEY} if patch.match.proxy.proxy_version else ())
+    return frozenset(keys)
 
 
 @memo(size=2)

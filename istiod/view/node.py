@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from federation.model.errors import InvalidInput
 from federation.model.findings import Finding, Severity
 from federation.model.labels import Labels
 from federation.model.locality import Locality
 from federation.model.workload import CLUSTER_LABEL, NETWORK_LABEL
+from istiod.api.fields import Model
+from istiod.api.proxysettings import ProxyHeaders, Topology
 from istiod.registry.contribution import REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL, locality_from
 from istiod.view.proxy import Proxy, ProxyType
+
+M = TypeVar("M", bound=Model)
 
 MAX_ID = 1_024
 MAX_TEXT = 1_024
@@ -53,7 +59,10 @@ def proxy_from_node(
         agentless=_truth(metadata.get("ISTHMUS_SDS")),
         http10=_truth(metadata.get("HTTP10")) or metadata.get("HTTP10") == "1",
         interception=read.text("INTERCEPTION_MODE") or "REDIRECT",
+        topology=read.setting("gatewayTopology", Topology),
+        proxy_headers=read.setting("proxyHeaders", ProxyHeaders),
         envoy_version=envoy_version,
+        metadata=read.texts(),
     )
     if not read.findings and not proxy.namespace:
         read.wrong("node.id", "names no namespace, and metadata NAMESPACE is empty")
@@ -109,6 +118,27 @@ class _Reader:
             self.wrong(f"node.metadata.{key}", f"is no text of at most {MAX_TEXT} characters")
             return ""
         return value
+
+    def texts(self) -> Labels:
+        """All entries that are short texts, as patches may ask for any of them; others are nobody's business."""
+        found = {
+            key: value for key, value in self._metadata.items() if isinstance(value, str) and len(value) <= MAX_TEXT
+        }
+        return Labels(dict(list(found.items())[:MAX_LABELS]))
+
+    def setting(self, key: str, model: type[M]) -> M | None:
+        """A part of the proxy's own ProxyConfig; None if it has none."""
+        config = self._metadata.get("PROXY_CONFIG")
+        said = config.get(key) if isinstance(config, Mapping) else None
+        if said is None:
+            return None
+        try:
+            return model.model_validate(said)
+        except ValidationError as wrong:
+            first = wrong.errors()[0]
+            path = ".".join(str(part) for part in ("node.metadata.PROXY_CONFIG", key, *first["loc"]))
+            self.wrong(path[:300], str(first["msg"]))
+            return None
 
     def labels(self) -> Labels:
         """The workload's labels."""

@@ -13,6 +13,7 @@ from federation.model.labels import NO_LABELS, Labels
 from federation.model.locality import NO_LOCALITY, Locality
 from federation.model.names import ServiceKey
 from federation.model.service import ServicePort
+from istiod.api.proxysettings import ProxyHeaders, Topology
 
 
 class ProxyType(StrEnum):
@@ -42,7 +43,10 @@ class Proxy:
     agentless: bool = False  # ISTHMUS_SDS: secrets come on the ADS stream
     http10: bool = False
     interception: str = "REDIRECT"
+    topology: Topology | None = None  # its own settings, in place of the mesh's
+    proxy_headers: ProxyHeaders | None = None
     envoy_version: tuple[int, int] | None = None
+    metadata: Labels = NO_LABELS  # texts of the node's metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class ServiceTarget:
 class ProxyView:
     """The class key: proxies with equal views get equal configuration. Everything `resolve` may ask of a proxy is here.
 
-    `labels` are cut down to the keys that some policy of the mesh can select on. `targets` are sorted, oldest service
-    first.
+    `labels` and `metadata` are cut down to the keys that some policy of the mesh can select on. `targets` are sorted,
+    oldest service first.
     """
 
     type: ProxyType
@@ -76,4 +80,8 @@ class ProxyView:
     interception: str = "REDIRECT"
     ipv4: bool = True
     ipv6: bool = False
+    topology: Topology | None = None
+    proxy_headers: ProxyHeaders | None = None
     envoy_version: tuple[int, int] | None = None
+    metadata: Labels = NO_LABELS
+    service_name: str = ""  # in traces, where these name their proxy

@@ -158,8 +158,13 @@ def egress_virtual_services(
     )
 
 
-def destination_policy(snapshot: Snapshot, view: ProxyView, service: Service) -> DestinationPolicy | None:
-    """The DestinationRule in force for a service as seen by a view; None if nobody wrote one."""
+def destination_policy(
+    snapshot: Snapshot, view: ProxyView, service: Service, serving: bool = False
+) -> DestinationPolicy | None:
+    """The DestinationRule in force for a service as seen by a view; None if nobody wrote one.
+
+    To a proxy that is `serving` it, rules that select client workloads do not apply.
+    """
     table = snapshot.tables.get(Kind.DESTINATION_RULE, _NOTHING)
     if not table:
         return None
@@ -173,7 +178,7 @@ def destination_policy(snapshot: Snapshot, view: ProxyView, service: Service) ->
         found = index.get(namespace)
         if found is None:
             continue
-        chosen = found.best(service.host, view, default)
+        chosen = found.best(service.host, view, default, serving)
         if chosen is not None:
             return chosen
     return None
@@ -190,13 +195,15 @@ class _NamespaceRules:
             host = resolve_short_host(rule.spec.host, rule.meta.namespace)
             (self._wild if host.startswith("*") else self._exact)[host].append(rule)
 
-    def best(self, host: str, view: ProxyView, default: tuple[str, ...]) -> DestinationPolicy | None:
+    def best(
+        self, host: str, view: ProxyView, default: tuple[str, ...], serving: bool = False
+    ) -> DestinationPolicy | None:
         """The rule of the most specific host that the view sees."""
         hosts = [host] if host in self._exact else []
         hosts += sorted((wild for wild in self._wild if host_matches(wild, host)), key=len, reverse=True)
         for candidate in hosts:
             rules = [r for r in (self._exact.get(candidate) or self._wild[candidate]) if _sees(r, view, default)]
-            chosen = _select(rules, view.labels)
+            chosen = _select(rules, view.labels, serving)
             if chosen:
                 return self._merge(chosen)
         return None
@@ -222,9 +229,9 @@ def _sees(rule: Object[DestinationRule], view: ProxyView, default: tuple[str, ..
     return exported(rule.spec.export_to or default, rule.meta.namespace, view.namespace)
 
 
-def _select(rules: list[Object[DestinationRule]], labels: Labels) -> list[Object[DestinationRule]]:
+def _select(rules: list[Object[DestinationRule]], labels: Labels, serving: bool) -> list[Object[DestinationRule]]:
     """A rule that selects the client's workload stands alone; the others of one host are one rule together."""
-    for rule in rules:
+    for rule in rules if not serving else ():
         selector = rule.spec.workload_selector
         if selector is not None and labels.selected_by(selector.all_labels):
             return [rule]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, varint
+from istiod.encode.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, varint
 
 
 def delta_response(type_url: str, nonce: str, version: str, body: bytes, removed: Iterable[str]) -> bytes:
@@ -23,4 +23,4 @@ def _text(number: int, value: str) -> bytes:
     return bytes((number << 3 | 2,)) + varint(len(raw)) + raw
 
 
-_URLS = {url: _text(4, url) for url in (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET)}
+_URLS = {url: _text(4, url) for url in (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION, SECRET)}

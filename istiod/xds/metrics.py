@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
+from istiod.encode.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
 
-SHORT = {CLUSTER: "cds", ENDPOINTS: "eds", LISTENER: "lds", ROUTES: "rds", SECRET: "sds"}
+SHORT = {CLUSTER: "cds", ENDPOINTS: "eds", LISTENER: "lds", ROUTES: "rds", EXTENSION: "ecds", SECRET: "sds"}
 
 PROXIES = Gauge("pilot_xds", "Connected proxies.")
 _PUSHES = Counter("pilot_xds_pushes", "Responses sent, by type.", ["type"])

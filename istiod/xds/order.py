@@ -1,14 +1,14 @@
 """The order in which types are sent, so that nothing refers to what the client does not have. Pure.
 
-New things come from the bottom (upstreams, their endpoints, listeners, routes, secrets); old things go from the top: an
-upstream is removed only when the client has taken every listener and route that could name it.
+New things come from the bottom (upstreams, their endpoints, listeners, routes, extensions, secrets); old things go from
+the top: an upstream is removed only when the client has taken every listener and route that could name it.
 """
 
 from __future__ import annotations
 
-from istiod.encode.resource import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET
+from istiod.encode.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET
 
-SENDING = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET)
+SENDING = (CLUSTER, ENDPOINTS, LISTENER, ROUTES, EXTENSION, SECRET)
 
 # A client may ask for all of these at once. In state of the world their answers are complete: what is missing is gone.
 WILDCARD = frozenset({CLUSTER, LISTENER})
@@ -19,5 +19,6 @@ REMOVED_AFTER = {
     ENDPOINTS: (CLUSTER,),
     LISTENER: (),
     ROUTES: (LISTENER,),
+    EXTENSION: (LISTENER,),
     SECRET: (CLUSTER, LISTENER),
 }

@@ -69,10 +69,14 @@ ServeSecrets = Callable[[Stream, str], Awaitable[None]]
 class AdsServer:
     """Serves both variants of ADS. Add `handlers` to any number of grpc servers (plaintext, TLS)."""
 
-    def __init__(self, follower: Follower, authorize: Authorize, secrets: ServeSecrets) -> None:
+    def __init__(
+        self, follower: Follower, authorize: Authorize, secrets: ServeSecrets, credentials: ServeSecrets | None = None
+    ) -> None:
+        """`secrets` gives a proxy without an agent its own certificate, `credentials` any the Secrets it may have."""
         self._follower = follower
         self._authorize = authorize
         self._secrets = secrets
+        self._credentials = credentials
         self._count = 0
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
@@ -118,7 +122,7 @@ class AdsServer:
         PROXIES.inc()
         log.info("proxy_connected", proxy=proxy.id, delta=delta, identity=stream.identity)
         try:
-            failure = await self._follow(stream, iterator, context, secure and proxy.agentless)
+            failure = await self._follow(stream, iterator, context, secure)
         finally:
             self._follower.leave(stream)
             PROXIES.dec()
@@ -128,7 +132,7 @@ class AdsServer:
             await context.abort(*failure)
 
     async def _follow(
-        self, stream: Stream, requests: AsyncIterator[bytes], context: Any, secrets: bool
+        self, stream: Stream, requests: AsyncIterator[bytes], context: Any, secure: bool
     ) -> tuple[grpc.StatusCode, str] | None:
         """Read, write and follow the configuration until the client goes or something fails; then stop all of it.
 
@@ -140,8 +144,9 @@ class AdsServer:
             asyncio.ensure_future(self._write(stream, context)),
             asyncio.ensure_future(self._join(stream)),
         ]
-        if secrets and stream.identity:
-            tasks.append(asyncio.ensure_future(self._secrets(stream, stream.identity)))
+        if secure and stream.identity:
+            serving = [self._secrets if stream.proxy.agentless else None, self._credentials]
+            tasks += [asyncio.ensure_future(serve(stream, stream.identity)) for serve in serving if serve is not None]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

@@ -62,6 +62,7 @@ class Session:
         self._counter = 0
         self._delivery: Delivery | None = None
         self._secrets: Mapping[str, Resource] | None = None
+        self._absent: frozenset[str] = NOTHING  # secrets that are known not to be there
         self._types: dict[str, Subscription] = {}
         self._resent: frozenset[str] = NOTHING  # upstreams sent before their endpoints were first asked for
 
@@ -93,6 +94,11 @@ class Session:
             if (sub := self._types.get(url)) is not None
         }
 
+    def names(self, type_url: str) -> frozenset[str]:
+        """The names of a type that the client asks for one by one."""
+        sub = self._types.get(type_url)
+        return sub.names if sub is not None else NOTHING
+
     def on_delivery(self, delivery: Delivery) -> None:
         """A new configuration of the proxy's class. Its changes are against the last one delivered to this session."""
         old, self._delivery = self._delivery, delivery
@@ -119,9 +125,13 @@ class Session:
                 sub.mark_changed(_differing(before, now))
                 self._remove(type_url, sub, frozenset(before.keys() - now.keys()), before)
 
-    def on_secrets(self, secrets: Mapping[str, Resource]) -> None:
-        """The proxy's own secrets, by name. A secret that was there once is never said to be gone."""
+    def on_secrets(self, secrets: Mapping[str, Resource], absent: frozenset[str] = NOTHING) -> None:
+        """The proxy's own secrets, by name; `absent` names are known not to be there, of all others it is not known.
+
+        Delta clients are told of absence, which ends their wait: Envoy keeps what it has of a secret and warms the rest.
+        """
         old, self._secrets = self._secrets, secrets
+        missed, self._absent = absent - self._absent, absent
         sub = self._types.get(SECRET)
         if sub is None:
             return
@@ -129,6 +139,8 @@ class Session:
             self._begin(SECRET, sub)
         else:
             sub.mark_changed(_differing(old, secrets))
+        if self._delta and missed:
+            sub.awaited |= sub.wanted(missed)
 
     def on_request(self, request: Request) -> None:
         """A request of the client: a subscription, an acknowledgement, or a refusal.
@@ -269,7 +281,7 @@ class Session:
         resources = self._resources(type_url) or _NO_RESOURCES
         told = sub.awaited | sub.changed if sub.awaited and sub.changed else sub.awaited or sub.changed
         present = _present(told, resources)
-        absent = told - present if type_url != SECRET else NOTHING  # it may come yet
+        absent = told - present if type_url != SECRET else told & self._absent  # others may come yet
         gone = sub.removed if sub.removed and self._may_remove(type_url) else NOTHING
         owed = sub.owed and type_url != SECRET
         sub.awaited = sub.changed = NOTHING

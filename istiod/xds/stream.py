@@ -9,7 +9,8 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from istiod.encode.resource import Resource
+from federation.runtime.latest import Latest
+from istiod.encode.resource import SECRET, Resource
 from istiod.view.proxy import Proxy
 from istiod.xds.delivery import Delivery
 from istiod.xds.metrics import CONVERGENCE, PUSHES, REJECTS, SHORT
@@ -31,12 +32,18 @@ class Stream:
         self.certificate_expires: float | None = None
         self._behind_since: float | None = None  # monotonic seconds, as is the next
         self._pushed_since: float | None = None
+        self._workload: Mapping[str, Resource] = {}
+        self._credentials: Mapping[str, Resource] = {}
+        self._absent: frozenset[str] = frozenset()  # of the credentials that the client asks for
+        self.secret_names: Latest[frozenset[str]] = Latest()  # those that the client asks for
 
     def request(self, request: Request) -> None:
         """The client said something."""
         if request.error:
             REJECTS.labels(SHORT.get(request.type_url, "other")).inc()
         self._session.on_request(request)
+        if request.type_url == SECRET and (names := self._session.names(SECRET)) != self.secret_names.peek():
+            self.secret_names.set(names)
         self._changed()
 
     def deliver(self, delivery: Delivery, since: float | None = None) -> None:
@@ -51,7 +58,14 @@ class Stream:
 
     def secrets(self, secrets: Mapping[str, Resource]) -> None:
         """The proxy's own secrets changed."""
-        self._session.on_secrets(secrets)
+        self._workload = secrets
+        self._session.on_secrets({**secrets, **self._credentials}, self._absent)
+        self._changed()
+
+    def credentials(self, credentials: Mapping[str, Resource], absent: frozenset[str]) -> None:
+        """What the proxy may have of Kubernetes' Secrets changed; `absent` are names that stand for nothing."""
+        self._credentials, self._absent = credentials, absent
+        self._session.on_secrets({**self._workload, **credentials}, absent)
         self._changed()
 
     def _pushed(self, since: float | None) -> None:

@@ -1,8 +1,8 @@
 """From a case's YAML to what its proxy gets, and to a bootstrap with all of it that a real Envoy can judge.
 
 A case is a folder with `input.yaml` and one `expected.<cds|eds|lds|rds>.yaml`. The first document of the input says
-who the proxy is, which resources of that type are compared (by name, with wildcards), and MeshConfig and MeshNetworks;
-the others are the mesh's objects.
+who the proxy is, which resources of that type are compared (by name, with wildcards), and MeshConfig and MeshNetworks, and
+the codes of errors that are meant; the others are the mesh's objects.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from istiod.encode.clusters import encode_cluster
 from istiod.encode.decode import decode_resource
 from istiod.encode.endpoints import encode_endpoints
 from istiod.encode.listeners import encode_listener
-from istiod.encode.resource import Resource
+from istiod.encode.patch_added import added_resources
+from istiod.encode.patch_report import idle_patches, report_of, value_findings
+from istiod.encode.resource import CLUSTER, LISTENER, Resource
 from istiod.encode.routes import encode_routes
 from istiod.registry.contribution import Place
 from istiod.resolve.config import resolve_view
@@ -52,6 +54,7 @@ class Case:
     proxy: ProxyBootstrap
     resources: dict[str, dict[str, Json]]
     findings: tuple[Finding, ...]
+    errors: tuple[str, ...]  # codes of the errors that its author meant
 
     @property
     def expected(self) -> Path:
@@ -102,7 +105,9 @@ def case(case_name: str) -> Case:
     snapshot = _snapshot(rest, said.get("mesh", {}), said.get("networks", {}))
     resources, findings = _resources(snapshot, proxy, said.get("metadata", {}))
     ((kind, show),) = said["show"].items()
-    return Case(directory, kind, tuple(show), proxy, resources, (*snapshot.findings, *findings))
+    return Case(
+        directory, kind, tuple(show), proxy, resources, (*snapshot.findings, *findings), tuple(said.get("errors", ()))
+    )
 
 
 def _snapshot(objects: str, mesh: Json, networks: Json) -> Snapshot:
@@ -121,15 +126,21 @@ def _resources(
     proxy = proxy_from_node(node["id"], {**node["metadata"], **metadata}, bootstrap.locality, (1, 40))
     config = resolve_view(snapshot, view_of(proxy, snapshot))
 
+    added = list(added_resources(config.added))
+    clusters = [*map(encode_cluster, config.clusters), *(made for url, made in added if url == CLUSTER)]
+    listeners = [*map(encode_listener, config.listeners), *(made for url, made in added if url == LISTENER)]
+    routes = list(map(encode_routes, config.routes))
+    report = report_of(config.patches, config.removed, (*clusters, *listeners, *routes, *(made for _, made in added)))
+
     def decoded(made: Iterable[Resource]) -> dict[str, Json]:
         return {resource.name: json.loads(json.dumps(decode_resource(resource))) for resource in made}
 
     return {
-        "cds": decoded(map(encode_cluster, config.clusters)),
+        "cds": decoded(clusters),
         "eds": decoded(map(encode_endpoints, config.endpoints)),
-        "lds": decoded(map(encode_listener, config.listeners)),
-        "rds": decoded(map(encode_routes, config.routes)),
-    }, config.findings
+        "lds": decoded(listeners),
+        "rds": decoded(routes),
+    }, (*config.findings, *value_findings(snapshot), *idle_patches([report]))
 
 
 @pytest.fixture(scope="session")
@@ -229,6 +240,7 @@ def no_errors() -> Callable[[Case], None]:
     """Fails with the findings of a case that is not as its author meant it."""
 
     def check(case: Case) -> None:
-        assert [str(finding) for finding in case.findings if finding.severity >= Severity.ERROR] == []
+        errors = [finding for finding in case.findings if finding.severity >= Severity.ERROR]
+        assert [finding.code for finding in errors] == list(case.errors), [str(finding) for finding in errors]
 
     return check

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from federation.model.names import NamespacedName, ServiceKey
+from federation.table import Peer
 from istiod.api.kinds import Kind
 from istiod.api.meta import Meta
 from istiod.api.parse import parse_object
@@ -128,3 +129,14 @@ def test_a_service_that_goes_leaves_no_trace(world: World) -> None:
     assert KEY not in new.endpoints
     assert "one.test" not in new.hosts
     assert new.addresses == {"10.0.0.1": (ServiceKey("two.test", "ns"),)}
+
+
+def test_a_trust_domain_of_a_peer_is_configuration(world: World) -> None:
+    """Policies name callers by it, also those of a cluster that exports nothing."""
+    key = NamespacedName("", "west")
+    new, found = world.apply(Upsert(Kind.PEER, key, Peer("west", trust_domain="west.mesh")))
+    assert (new.peer_domains, found.config) == (("west.mesh",), True)
+    beat = Upsert(Kind.PEER, key, Peer("west", trust_domain="west.mesh", generation=2))
+    assert not world.apply(beat)[1]
+    new, found = world.apply(Delete(Kind.PEER, key))
+    assert (new.peer_domains, found.config) == ((), True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from istiod.resolve.specs.dns import DnsCacheSpec
 from istiod.resolve.specs.endpoints import EndpointsSpec
+from istiod.resolve.specs.patch import PatchSpec
 from istiod.resolve.specs.tls import UpstreamTls
 
 
@@ -17,6 +19,7 @@ class Discovery(StrEnum):
     STRICT_DNS = "STRICT_DNS"
     LOGICAL_DNS = "LOGICAL_DNS"
     ORIGINAL_DST = "ORIGINAL_DST"
+    DYNAMIC = "DYNAMIC"  # the name that a request or connection asks for, looked up when it is asked for
 
 
 class LbPolicy(StrEnum):
@@ -121,6 +124,7 @@ class HttpUpstream:
     max_connection_duration: float | None = None
     auto_sni: bool = False
     auto_san_validation: bool = False
+    preserve_header_case: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,11 @@ class ClusterSpec:
     dns_ipv4_only: bool = True
     alt_stat_name: str = ""
     services: tuple[ServiceRef, ...] = ()
+    external: bool = False  # outside the mesh, where nobody is told who calls
     subset: str = ""
     config: str = ""
     cleanup_interval: float | None = None  # ORIGINAL_DST
     original_dst_port: int = 0  # ORIGINAL_DST: dial this port instead of the original one
+    dns_cache: DnsCacheSpec | None = None  # DYNAMIC
+    unverified: bool = False  # DYNAMIC: names of servers need not be verified
+    patches: tuple[PatchSpec, ...] = ()

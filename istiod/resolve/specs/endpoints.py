@@ -14,7 +14,8 @@ class EndpointSpec:
 
     `mtls` becomes the metadata that selects the mutual TLS socket (`tlsMode: istio`). `workload` is Istio's
     telemetry text
-    `name;namespace;canonical-name;canonical-revision;cluster`. `identity_key` keeps hosts apart that share an address
+    `name;namespace;canonical-name;canonical-revision;cluster`; `facts` says the same and more in the order of
+    `Fact`, where metrics are in force. `identity_key` keeps hosts apart that share an address
     (several virtual endpoints of one gateway); "" for ordinary hosts. `health_check_port` 0 = the port itself.
     """
 
@@ -26,6 +27,7 @@ class EndpointSpec:
     workload: str = ""
     identity_key: str = ""
     health_check_port: int = 0
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

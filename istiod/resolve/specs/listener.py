@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from istiod.resolve.specs.authz import NO_AUTHORIZATION, Authorization
+from istiod.resolve.specs.dns import DnsCacheSpec, SniLookup
+from istiod.resolve.specs.jwt import JwtSpec
+from istiod.resolve.specs.patch import PatchSpec
 from istiod.resolve.specs.route import HashPolicy, RouteConfigSpec
+from istiod.resolve.specs.telemetry import AccessLogSpec, PeerExchange, TracingSpec
 from istiod.resolve.specs.tls import DownstreamTls
 
 
@@ -20,17 +25,6 @@ class Direction(StrEnum):
     UNSPECIFIED = "UNSPECIFIED"
 
 
-@dataclass(frozen=True, slots=True)
-class AccessLogSpec:
-    """A log of requests or connections to a file. `format` "" = Istio's default text; `json_format` wins when given."""
-
-    path: str
-    format: str = ""
-    json_format: tuple[tuple[str, str], ...] = ()
-    filter_expression: str = ""  # CEL
-    only_no_route: bool = False  # listener logs: only connections without a matching chain
-
-
 class ClientCert(StrEnum):
     """What happens to `x-forwarded-client-cert`."""
 
@@ -38,6 +32,7 @@ class ClientCert(StrEnum):
     SANITIZE_SET = "SANITIZE_SET"
     APPEND_FORWARD = "APPEND_FORWARD"
     FORWARD_ONLY = "FORWARD_ONLY"
+    ALWAYS_FORWARD_ONLY = "ALWAYS_FORWARD_ONLY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +46,7 @@ class HttpConnection:
     routes: RouteConfigSpec | str
     direction: Direction
     client_cert: ClientCert = ClientCert.SANITIZE
-    set_client_cert_details: bool = False
+    client_cert_parts: tuple[str, ...] = ()  # of the peer's certificate: subject, uri, dns, cert, chain
     use_remote_address: bool = False
     trusted_hops: int = 0
     stream_idle_timeout: float | None = 0.0
@@ -63,10 +58,19 @@ class HttpConnection:
     http3: bool = False
     grpc_web: bool = False
     server_name: str = "istio-envoy"
+    server_untouched: bool = False  # leave the application's `server` header alone
+    request_ids: bool = True
+    debug_headers: bool = True  # x-envoy-… about what the proxy did
+    forwarded_port: bool = False
+    dns_cache: DnsCacheSpec | None = None  # look up hosts for upstreams that want it
     access_logs: tuple[AccessLogSpec, ...] = ()
+    tracing: TracingSpec | None = None
+    peers: PeerExchange = PeerExchange.NONE
     path_normalization: str = (
         "BASE"  # Istio's MeshConfig.pathNormalization words: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES
     )
+    jwt: JwtSpec | None = None
+    authorization: Authorization = NO_AUTHORIZATION
     proxyless: bool = False  # for gRPC's own xDS client: router only
 
 
@@ -80,7 +84,9 @@ class TunnelSpec:
 
 @dataclass(frozen=True, slots=True)
 class TcpProxy:
-    """Bytes to upstreams, as (name, weight) pairs. `idle_timeout` None = Envoy's default, 0 = none."""
+    """Bytes to upstreams, as (name, weight) pairs. `idle_timeout` None = Envoy's default, 0 = none; `max_duration` ends
+    connections.
+    """
 
     stat_prefix: str
     clusters: tuple[tuple[str, int], ...]
@@ -89,6 +95,8 @@ class TcpProxy:
     access_logs: tuple[AccessLogSpec, ...] = ()
     hash_policy: HashPolicy | None = None
     tunnel: TunnelSpec | None = None
+    max_duration: float | None = None
+    after_handshake: bool = False  # no upstream is dialled before the client's TLS is done
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +124,9 @@ class FilterChainSpec:
     match: ChainMatch
     handler: HttpConnection | TcpProxy
     tls: DownstreamTls | None = None
+    authorization: Authorization = NO_AUTHORIZATION  # of bytes; requests are checked by their connection manager
     sni_cluster: bool = False
+    sni_lookup: SniLookup | None = None
     transport_connect_timeout: float | None = None
 
 
@@ -155,3 +165,4 @@ class ListenerSpec:
     access_logs: tuple[AccessLogSpec, ...] = ()
     exact_balance: bool = False
     api: bool = False
+    patches: tuple[PatchSpec, ...] = ()

@@ -1,4 +1,4 @@
-"""String, header and query matches: the leaves of every other spec."""
+"""String, header, query and claim matches: the leaves of every other spec."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ class HeaderMatch:
     match: StringMatch
     invert: bool = False
     missing_is_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMatch:
+    """A claim of the request's verified token, by its path: the claim, or a member of it if it is a list."""
+
+    claim: tuple[str, ...]
+    match: StringMatch
+    invert: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from istiod.resolve.specs.match import HeaderMatch, QueryMatch, StringMatch
+from istiod.resolve.specs.match import ClaimMatch, HeaderMatch, QueryMatch, StringMatch
+from istiod.resolve.specs.patch import PatchSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class RouteMatch:
     path_separated_prefix: bool = False  # the prefix ends at a path segment (Gateway API PathPrefix)
     headers: tuple[HeaderMatch, ...] = ()
     query: tuple[QueryMatch, ...] = ()
+    claims: tuple[ClaimMatch, ...] = ()
     connect: bool = False
 
 
@@ -103,6 +105,8 @@ class RouteAction:
     max_grpc_timeout: float | None = None
     hedge_on_per_try_timeout: bool = False
     upgrades: tuple[str, ...] = ()  # e.g. CONNECT
+    not_found_status: int = 503  # the answer while there is no such upstream: 503, 404 or 500
+    forwarded_host: bool = False  # keep an authority that is rewritten in x-forwarded-host
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,7 @@ class RouteSpec:
     cors: CorsSpec | None = None
     operation: str = ""  # tracing: Envoy's decorator
     config: str = ""  # the VirtualService behind it, as metadata
+    stat_prefix: str = ""  # statistics of its own, under this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,9 @@ class VirtualHostSpec:
     include_attempt_count: bool = True
 
 
+MAX_DIRECT_RESPONSE_BODY = 1 << 20  # bytes; Envoy refuses route configurations with longer ones, at 4 KiB by itself
+
+
 @dataclass(frozen=True, slots=True)
 class RouteConfigSpec:
     """A named set of virtual hosts, sent as RDS or inline in a connection manager."""
@@ -187,4 +195,5 @@ class RouteConfigSpec:
     name: str
     virtual_hosts: tuple[VirtualHostSpec, ...]
     ignore_port_in_host_matching: bool = True
-    max_direct_response_body: int | None = None
+    max_direct_response_body: int = MAX_DIRECT_RESPONSE_BODY
+    patches: tuple[PatchSpec, ...] = ()

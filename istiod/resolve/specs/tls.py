@@ -10,11 +10,12 @@ from istiod.resolve.specs.match import StringMatch
 
 class SecretSource(StrEnum):
     """Who serves an SDS secret: istiod on the proxy's own ADS stream, or the static upstream `sds-grpc` of an
-    Istio-style agent.
+    Istio-style agent. `INLINE` ones are served by nobody: the name is the PEM text of CA certificates itself.
     """
 
     ADS = "ads"
     SDS_GRPC = "sds-grpc"
+    INLINE = "inline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class UpstreamTls:
     auto_san_validation: bool = False
     minimum: str = "TLSv1_2"
     maximum: str = "TLSv1_3"
+    cipher_suites: tuple[str, ...] = ()
+    ecdh_curves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from federation.lab.ports import free_ports
 
 STOP_SECONDS = 5.0
 NOWHERE = Path("/nowhere")
+ADMIN = "admin.sock"
 WITHOUT_TLS = """
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -122,40 +123,45 @@ spec:
         )
 
 
-class Envoy:
-    """One Envoy as a sidecar with the bootstrap of ours, but for plaintext and stats, which are all there."""
-
-    def __init__(self, directory: Path, xds_port: int, sotw: bool) -> None:
-        self._socket = directory / "admin.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-        health, stats = free_ports(2)
-        bootstrap = render_bootstrap(
-            ProxyBootstrap(
-                type="sidecar",
-                name="client-1",
-                namespace="apps",
-                service_account="client",
-                address="127.0.0.9",  # not one of the endpoints
-                cluster="c",
-                network="n",
-                mesh="mesh",
-                xds_host="127.0.0.1",
-                xds_port=xds_port,
-                server_name="istiod",
-                root_file=NOWHERE,
-                token_file=NOWHERE / "token",
-                directory=directory,
-                admin_socket=self._socket,
-                health_port=health,
-                stats_port=stats,
-                sotw=sotw,
-            )
+def plaintext_sidecar(directory: Path, xds_port: int, sotw: bool, **fields: Any) -> dict[str, Any]:
+    """The bootstrap of a sidecar of ours (`fields` make it another proxy), but for plaintext and stats, which are all
+    there.
+    """
+    health, stats = free_ports(2)
+    who = {"type": "sidecar", "name": "client-1", "namespace": "apps", "service_account": "client", **fields}
+    bootstrap = render_bootstrap(
+        ProxyBootstrap(
+            **who,
+            address="127.0.0.9",  # not one of the endpoints
+            cluster="c",
+            network="n",
+            mesh="mesh",
+            xds_host="127.0.0.1",
+            xds_port=xds_port,
+            server_name="istiod",
+            root_file=NOWHERE,
+            token_file=NOWHERE / "token",
+            directory=directory,
+            admin_socket=directory / ADMIN,
+            health_port=health,
+            stats_port=stats,
+            sotw=sotw,
         )
-        bootstrap.pop("stats_config")
-        xds = bootstrap["static_resources"]["clusters"][0]
-        del xds["transport_socket"]
-        (options,) = xds["typed_extension_protocol_options"].values()
-        del options["http_filters"]
+    )
+    bootstrap.pop("stats_config")
+    xds = bootstrap["static_resources"]["clusters"][0]
+    del xds["transport_socket"]
+    (options,) = xds["typed_extension_protocol_options"].values()
+    del options["http_filters"]
+    return bootstrap
+
+
+class Envoy:
+    """One Envoy with its files in a directory."""
+
+    def __init__(self, directory: Path, bootstrap: dict[str, Any]) -> None:
+        self._socket = directory / ADMIN
+        self._process: subprocess.Popen[bytes] | None = None
         self._bootstrap = directory / "bootstrap.json"
         self._bootstrap.write_text(json.dumps(bootstrap))
         self.log = directory / "envoy.log"
@@ -238,13 +244,13 @@ def variant(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def envoy(variant: str) -> Iterator[Callable[[int], Envoy]]:
-    """Starts Envoys that follow the control plane at a port; stops them. Their directories are short: sockets."""
+def run_envoy() -> Iterator[Callable[[Callable[[Path], dict[str, Any]]], Envoy]]:
+    """Starts Envoys, each with what a function makes of its directory; stops them. The paths are short: sockets."""
     started: list[tuple[Envoy, Path]] = []
 
-    def start(xds_port: int) -> Envoy:
+    def start(bootstrap: Callable[[Path], dict[str, Any]]) -> Envoy:
         directory = Path(tempfile.mkdtemp(prefix="isthmus-envoy-"))
-        made = Envoy(directory, xds_port, sotw=variant == "sotw")
+        made = Envoy(directory, bootstrap(directory))
         started.append((made, directory))
         made.start()
         return made
@@ -253,6 +259,12 @@ def envoy(variant: str) -> Iterator[Callable[[int], Envoy]]:
     for one, directory in started:
         one.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def envoy(variant: str, run_envoy: Callable[[Callable[[Path], dict[str, Any]]], Envoy]) -> Callable[[int], Envoy]:
+    """Starts sidecars that follow the control plane at a port in plaintext."""
+    return lambda xds_port: run_envoy(lambda directory: plaintext_sidecar(directory, xds_port, variant == "sotw"))
 
 
 @pytest.fixture

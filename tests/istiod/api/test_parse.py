@@ -104,10 +104,8 @@ def test_security_policy_of_unknown_version_fails_closed() -> None:
 @pytest.mark.parametrize(
     ("version", "kind", "severity", "words"),
     [
-        ("security.istio.io/v1", "AuthorizationPolicy", Severity.ERROR, "not enforced"),
-        ("security.istio.io/v1", "RequestAuthentication", Severity.ERROR, "not enforced"),
-        ("networking.istio.io/v1alpha3", "EnvoyFilter", Severity.WARNING, "no effect"),
-        ("telemetry.istio.io/v1", "Telemetry", Severity.WARNING, "no effect"),
+        ("security.istio.io/v1", "NextYearsPolicy", Severity.ERROR, "not enforced"),
+        ("extensions.istio.io/v1alpha1", "WasmPlugin", Severity.WARNING, "no effect"),
         ("gateway.networking.k8s.io/v1", "Gateway", Severity.WARNING, "no effect"),
         ("serving.knative.dev/v1", "Service", Severity.INFO, "no kind that the mesh reads"),
         ("apps/v1", "Deployment", Severity.INFO, "no kind that the mesh reads"),
@@ -156,7 +154,7 @@ def test_kubernetes_objects_as_the_api_writes_them() -> None:
 
 def test_mesh_config() -> None:
     mesh, findings = parse_mesh_config(
-        "trustDomain: a.b\nenableTracing: true\ndefaultConfig: {statusPort: 15020}\n", "m.yaml"
+        "trustDomain: a.b\nca: {address: x}\ndefaultConfig: {statusPort: 15020}\n", "m.yaml"
     )
     assert mesh is not None
     assert (mesh.trust_domain, mesh.isthmus.defaults) == ("a.b", "resilient")
@@ -165,7 +163,7 @@ def test_mesh_config() -> None:
             Severity.WARNING,
             "SettingIgnored",
             "MeshConfig m.yaml",
-            "enableTracing",
+            "ca",
             "has no effect yet",
             "do not rely on it",
         ),
