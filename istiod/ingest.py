@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from federation.runtime.latest import Latest
 from federation.runtime.ready import Readiness
 from istiod.events import Event
 from istiod.snapshot import Snapshot, SnapshotBuilder
-from istiod.store import Store
+from istiod.store import Store, Tables
 
 
 class Ingest:
@@ -29,6 +29,7 @@ class Ingest:
         self._arrived = asyncio.Event()
         self.snapshots: Latest[Snapshot] = Latest()
         self.changed = 0.0  # monotonic seconds of the newest snapshot
+        self.tables = Tables()  # what the newest snapshot was built of
         for source in sources:
             readiness.wait_for(f"source {source}")
 
@@ -36,6 +37,11 @@ class Ingest:
         """Take events of one batch; they reach the same snapshot together."""
         self._queued.extend(events)
         self._arrived.set()
+
+    @property
+    def ledger(self) -> Mapping[str, str]:
+        """Virtual addresses given so far, by host."""
+        return self._builder.ledger
 
     async def run(self) -> None:
         """Apply and publish until cancelled. Nothing is published before every source has said what it knows."""
@@ -49,6 +55,7 @@ class Ingest:
                 self._readiness.met(f"source {source}")
             self._waiting -= tables.synced
             if changed and not self._waiting:
+                self.tables = tables
                 self.snapshots.set(self._builder.build(tables))
                 self.changed = time.monotonic()
                 await asyncio.sleep(0)

@@ -183,7 +183,7 @@ async def _serve(settings: Settings) -> None:
         Service("pipeline", pipeline.run, essential=True),
         Service("findings", source.log_findings),
         Service("keysets", key_sets.run),
-        Service("http", _http(settings, readiness, views, {"config": source.config}), essential=True),
+        Service("http", _http(settings, readiness, views, source), essential=True),
     ]
     if settings.config_dir:
         files = FilesSource(settings.config_dir, settings.mesh_config, settings.mesh_networks, settings.defaults)
@@ -274,13 +274,14 @@ def _views(ingest: Ingest, pipeline: Pipeline) -> dict[str, View]:
 
 
 def _http(
-    settings: Settings, readiness: Readiness, views: dict[str, View], queries: dict[str, Query]
+    settings: Settings, readiness: Readiness, views: dict[str, View], source: StatusSource
 ) -> Callable[[], Awaitable[None]]:
     async def run() -> None:
         runners = []
 
         def app() -> web.Application:
-            return debug_app(readiness, views, queries)
+            queries: dict[str, Query] = {"config": source.config, "why": source.why}
+            return debug_app(readiness, views, queries, {"diff": source.diff})
 
         for address in settings.http:
             if isinstance(address, UnixAddress):

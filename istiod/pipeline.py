@@ -83,6 +83,11 @@ class Pipeline:
         return tuple(item.view for item in self._classes.values() if item.streams)
 
     @property
+    def classes(self) -> tuple[ViewClass, ...]:
+        """The classes that some proxy is in."""
+        return tuple(item for item in self._classes.values() if item.streams)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What `resolve` had to say, over all classes that some proxy is in; others are not kept up to date."""
         found = {finding for item in self._classes.values() if item.streams for finding in item.findings}
@@ -184,7 +189,7 @@ class Pipeline:
         """Make everything of a class anew, and tell whoever is in it already what differs."""
         RESOLVED.inc()
         config = resolve_view(snapshot, item.view)
-        configuration = await _encode(config)
+        configuration = await encode_config(config)
         before: Configuration = item.delivery.configuration if item.delivery is not None else {}
         delivery = _difference(before, configuration, snapshot.revision)
         item.revision = snapshot.revision
@@ -211,7 +216,7 @@ def _may_move(proxy: Proxy, old: Snapshot | None, new: Snapshot, changed: Change
     return keys != before or not keys.isdisjoint(changed.endpoints)
 
 
-async def _encode(config: ViewConfig) -> dict[str, dict[str, Resource]]:
+async def encode_config(config: ViewConfig) -> dict[str, dict[str, Resource]]:
     """All resources of a view, letting others run every few milliseconds."""
     resources = {
         CLUSTER: await _encode_all(CLUSTER, encode_cluster, config.clusters),

@@ -26,10 +26,13 @@ PREFIX = "applied-"
 
 
 class _Type(msgspec.Struct):
+    type: str = ""
     state: str = ""
+    refused: str = ""
 
 
 class _Proxy(msgspec.Struct):
+    name: str = ""
     types: tuple[_Type, ...] = ()
 
 
@@ -113,6 +116,9 @@ class Applying:
                 t.state == "synced" for p in now.proxies for t in p.types
             ):
                 return Applied(cluster, files, True, tuple(f for f in now.findings if f not in before.findings))
+            refused = [f"{p.name} refuses {t.type}: {t.refused}" for p in now.proxies for t in p.types if t.refused]
+            if refused and now.revision > before.revision:
+                raise Unavailable(f"{cluster}: {'; '.join(refused)}")
             if time.monotonic() > self._deadline:
                 raise Unavailable(f"{cluster}: proxies have not all taken the change in time; see `isthmus status`")
             await asyncio.sleep(probe.POLL_SECONDS)

@@ -13,14 +13,16 @@ import socket
 FIRST = 20_000
 LAST = 32_000
 PARTS = 61
+_given: set[int] = set()  # by this process
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """Different ports that nobody listens on now. Raises OSError when there are not enough."""
     found: list[int] = []
     ports = random.sample(range(FIRST, LAST), LAST - FIRST)
-    # Nobody holds a port between this look and its use: processes beside each other begin with different ones.
-    ports.sort(key=lambda port: port % PARTS != os.getpid() % PARTS)
+    # Nobody holds a port between this look and its use: processes beside each other begin with different ones, and one
+    # process gives a port away again only when it has no other.
+    ports.sort(key=lambda port: (port in _given, port % PARTS != os.getpid() % PARTS))
     for port in ports:
         if len(found) == count:
             break
@@ -28,6 +30,7 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
             found.append(port)
     else:
         raise OSError(f"fewer than {count} free ports between {FIRST} and {LAST}")
+    _given.update(found)
     return found
 
 

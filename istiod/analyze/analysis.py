@@ -26,12 +26,14 @@ from istiod.gatewayapi.names import MARK
 from istiod.memo import memo
 from istiod.resolve.config import resolve_view
 from istiod.resolve.credentials import credential_findings
+from istiod.resolve.inbound_ports import port_conflicts
 from istiod.resolve.objects import table_of
 from istiod.resolve.provider_findings import provider_findings
+from istiod.resolve.scope import routing_class
 from istiod.resolve.unsupported import unsupported_fields
 from istiod.snapshot import Snapshot
 from istiod.view.classes import view_of
-from istiod.view.proxy import Proxy, ProxyType
+from istiod.view.proxy import Proxy, ProxyType, ProxyView
 
 Analyzer = Callable[[Snapshot], Iterable[Finding]]
 
@@ -101,8 +103,14 @@ def analyze_all(snapshot: Snapshot) -> tuple[Finding, ...]:
     """
     found = {*snapshot.findings, *unsupported_fields(snapshot), *provider_findings(snapshot), *analyze(snapshot)}
     secrets_known = bool(table_of(snapshot, Kind.SECRET))
+    known: set[ProxyView] = set()
     for proxy in _proxies(snapshot):
         view = view_of(proxy, snapshot)
+        kind = routing_class(view)
+        if kind in known:  # what it serves itself is all that is new
+            found.update(port_conflicts(view))
+            continue
+        known.add(kind)
         found.update(resolve_view(snapshot, view).findings)
         found.update(credential_findings(snapshot, view) if secrets_known else ())
     return worst_first(found)
@@ -120,7 +128,8 @@ def _proxies(snapshot: Snapshot) -> Iterator[Proxy]:
     for namespace in sorted(namespaces):
         yield _proxy(ProxyType.SIDECAR, namespace)
     for address, keys in snapshot.addresses.items():
-        yield _proxy(ProxyType.SIDECAR, keys[0].namespace, address)
+        there = next(endpoint for endpoint in snapshot.endpoints[keys[0]] if endpoint.address == address)
+        yield _proxy(ProxyType.SIDECAR, keys[0].namespace, address, there.labels)
     for key, gateway in table_of(snapshot, Kind.GATEWAY).items():
         selector = Labels(gateway.spec.selector)
         for namespace in sorted({pod.key.namespace for pod in selected(snapshot, selector)} or {key.namespace}):

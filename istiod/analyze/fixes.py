@@ -1,7 +1,7 @@
 """Corrections of a file that are certain: a misspelt field or word of a list, a value that has to be in quotes. Pure.
 
 Works on the text itself, so that comments and order stay. A correction counts only if the document has fewer errors
-with it, and none that it did not have: what merely looks alike is left to people.
+with it, and none that it did not have, and a word only if it is nearly the one meant: the rest is left to people.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import unified_diff
+from difflib import SequenceMatcher, unified_diff
 from typing import Any
 
 import yaml
@@ -21,6 +21,7 @@ from istiod.api.kinds import KINDS
 from istiod.api.parse import parse_one
 from istiod.api.validation import QUOTE, parse_suggestion
 
+NEAR = 0.8  # of 1
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -89,10 +90,22 @@ def _edit(text: str, finding: Finding) -> Iterator[Edit]:
         said = text[value.start_mark.index : value.end_mark.index]
         if isinstance(value, yaml.ScalarNode) and said and "\n" not in said:
             yield Edit(value.start_mark.index, value.end_mark.index, f'"{said}"')
-    elif finding.code == "UnknownField" and key is not None:
-        yield Edit(key.start_mark.index, key.end_mark.index, word)
-    elif isinstance(value, yaml.ScalarNode):
-        yield Edit(value.start_mark.index, value.end_mark.index, word)
+    elif finding.code == "UnknownField" and key is not None and _is_near(key.value, word):
+        yield _replaced(key, word)
+    elif finding.code == "InvalidValue" and isinstance(value, yaml.ScalarNode) and _is_near(value.value, word):
+        yield _replaced(value, word)
+
+
+def _replaced(node: Any, word: str) -> Edit:
+    """Another word in the place of a scalar, quoted as that was."""
+    quote = node.style if node.style in ("'", '"') else ""
+    return Edit(node.start_mark.index, node.end_mark.index, f"{quote}{word}{quote}")
+
+
+def _is_near(written: str, meant: str) -> bool:
+    """Whether a word differs by a slip of the hand: a letter or two, two in each other's place, upper or lower case."""
+    one, other = written.lower(), meant.lower()
+    return sorted(one) == sorted(other) or SequenceMatcher(None, one, other).ratio() >= NEAR
 
 
 def find(node: Any, path: str) -> tuple[Any, Any] | None:
@@ -123,6 +136,7 @@ def find(node: Any, path: str) -> tuple[Any, Any] | None:
 
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9]+(?:\[\d+\]|\.[A-Za-z0-9]+)*")
+_VALUE = re.compile(r"'([^']*)' is none of ")  # how the parser begins what it says of a word that is not in a list
 _STEP = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -133,10 +147,12 @@ def object_patch(finding: Finding) -> str:
     info = KINDS.get(kind)
     if not word or info is None or not _PLAIN_PATH.fullmatch(finding.path):
         return ""
-    pointer = "/" + "/".join(_STEP.findall(finding.path))
-    if finding.code == "UnknownField":
+    steps = _STEP.findall(finding.path)
+    pointer = "/" + "/".join(steps)
+    value = _VALUE.match(finding.message)
+    if finding.code == "UnknownField" and _is_near(steps[-1], word):
         change = {"op": "move", "from": pointer, "path": f"{pointer.rpartition('/')[0]}/{word}"}
-    elif finding.code == "InvalidValue":
+    elif finding.code == "InvalidValue" and value is not None and _is_near(value[1], word):
         change = {"op": "replace", "path": pointer, "value": word}
     else:
         return ""

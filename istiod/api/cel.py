@@ -141,6 +141,7 @@ class _Reader:
         if signed and self._peek() == {"!": "-", "-": "!"}[signed]:
             raise _NoCel("'!' and '-' stand together")
         said = self._member(signed)
+        self._selected = self._selected and not signed
         return "" if signed else said
 
     def _member(self, signed: str = "") -> str:
@@ -249,7 +250,7 @@ class _Reader:
                 self._map()
             case ".":
                 kind, name = self._tokens[self._at] if self._at < len(self._tokens) else ("", "")
-                if kind != "name":
+                if kind != "name" or name in _CONSTANTS:
                     raise _NoCel("a name is missing after '.'")
                 self._at += 1
                 self._name(name)
@@ -287,6 +288,8 @@ def _unquoted(text: str) -> str:
     body = text.lstrip("rR")
     quote = 3 if body[:3] in ("'''", '"""') else 1
     inner = body[quote:-quote]
+    if raw and inner.endswith("\\"):
+        raise _NoCel(f"{text[:80]} ends in a backslash")
     return inner if raw else re.sub(r"\\([\\'\"`?])", r"\1", inner)
 
 

@@ -128,6 +128,13 @@ class H2Upgrade(StrEnum):
     UPGRADE = "UPGRADE"
 
 
+class Http2KeepAlive(Model):
+    """Pings that find out whether an HTTP/2 connection still lives. Seconds."""
+
+    interval: Duration | None = None
+    timeout: Duration | None = None
+
+
 class HTTPSettings(Model):
     """Limits and options of HTTP pools."""
 
@@ -139,6 +146,7 @@ class HTTPSettings(Model):
     h2_upgrade_policy: H2Upgrade = H2Upgrade.DEFAULT
     use_client_protocol: bool = False
     max_concurrent_streams: Count = 0
+    http2_keep_alive: Http2KeepAlive | None = Field(default=None, alias="http2KeepAlive")
 
 
 class ConnectionPoolSettings(Model):

@@ -6,6 +6,8 @@ Models are frozen pydantic classes: Istio's camelCase names outside, snake_case 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from binascii import Error as Base64Error
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -13,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 _PARTS = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(h|ms|us|µs|ns|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_OF_URLS = str.maketrans("-_", "+/")
 
 
 def parse_duration(text: Any) -> float:
@@ -24,8 +27,24 @@ def parse_duration(text: Any) -> float:
     return sum(float(amount) * _SECONDS[unit] for amount, unit in _PARTS.findall(text))
 
 
+def parse_base64(text: Any) -> Any:
+    """The same bytes in the standard alphabet with padding; as in protobuf's JSON the alphabet of URLs and missing
+    padding are fine. Raises ValueError for anything else.
+    """
+    if not isinstance(text, str):
+        return text
+    bare = text.translate(_OF_URLS).rstrip("=")
+    padded = bare + "=" * (-len(bare) % 4)
+    try:
+        b64decode(padded, validate=True)
+    except Base64Error as error:
+        raise ValueError("bytes in base64 are wanted") from error
+    return padded
+
+
 MAX_SECONDS = 315_576_000_000  # what a protobuf Duration holds, 10,000 years
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MAX_SECONDS)]
+Base64 = Annotated[str, BeforeValidator(parse_base64)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Percent = Annotated[float, Field(ge=0, le=100)]

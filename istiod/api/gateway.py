@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from federation.model.findings import Severity
 from istiod.api.fields import Model, Port
 from istiod.api.problems import Problem, check_distinct
-from istiod.api.rules.values import is_host, is_ip, is_label
+from istiod.api.rules.values import is_host, is_ip, is_label, is_socket
 
 
 class GatewayTLSMode(StrEnum):
@@ -34,9 +37,9 @@ class TLSProtocol(StrEnum):
 
 
 class GatewayPort(Model):
-    """The port of a server."""
+    """The port of a server; number 0 with a unix socket as `bind`."""
 
-    number: Port
+    number: Annotated[int, Field(ge=0, le=65535)]
     protocol: str
     name: str = ""
     target_port: Port | None = None
@@ -146,10 +149,7 @@ def _server(server: Server, path: str) -> Iterator[Problem]:
         )
     if not server.port.name:
         yield Problem(f"{path}.port.name", "is missing", "name the port, each in another way", "MissingField")
-    if server.port.target_port is not None:
-        yield Problem(f"{path}.port.targetPort", "has no meaning at a gateway", "remove it")
-    if server.bind and not is_ip(server.bind):
-        yield Problem(f"{path}.bind", f"{server.bind[:80]!r} is no IP address", "remove it to listen on all addresses")
+    yield from _place(server, path)
     if not server.hosts:
         yield Problem(f"{path}.hosts", "is empty", "list hosts, or '*'")
     for index, host in enumerate(server.hosts):
@@ -163,6 +163,20 @@ def _server(server: Server, path: str) -> Iterator[Problem]:
         if protocol not in ("HTTPS", "TLS", *_PLAIN_HTTP) and protocol in PROTOCOLS:
             yield Problem(f"{path}.tls", f"is given on a port of protocol {protocol}", "use protocol TLS")
         yield from check_server_tls(server.tls, protocol, f"{path}.tls")
+
+
+def _place(server: Server, path: str) -> Iterator[Problem]:
+    """An address with a port, or a socket in place of both."""
+    number = f"{path}.port.number"
+    if is_socket(server.bind):
+        if server.port.number:
+            yield Problem(number, f"is {server.port.number} with a socket as bind", "write 0")
+        return
+    if not server.port.number:
+        yield Problem(number, "is 0 without a socket as bind", "write 1 to 65535")
+    if server.bind and not is_ip(server.bind):
+        message = f"{server.bind[:80]!r} is no IP address"
+        yield Problem(f"{path}.bind", message, "remove it to listen on all addresses, or write unix:///path")
 
 
 def _host(host: str, path: str) -> Iterator[Problem]:
@@ -182,6 +196,8 @@ def check_server_tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterat
         yield Problem(f"{path}.mode", f"is {tls.mode} on a port of protocol {protocol}", "use protocol HTTPS")
     named = tls.credential_name or tls.credential_names or tls.tls_certificates
     files = tls.server_certificate and tls.private_key
+    if ends:
+        yield from _certificates(tls, path)
     if ends and protocol not in _PLAIN_HTTP and not named and not files:
         yield Problem(
             path, f"is {tls.mode} without a certificate", "give credentialName, or serverCertificate and privateKey"
@@ -205,8 +221,27 @@ def check_server_tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterat
             if not pattern.fullmatch(pin):
                 yield Problem(f"{path}.{field}[{index}]", f"{pin[:80]!r} is no SHA-256", "write it as openssl shows it")
     mutual = tls.mode in (GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
-    if mutual and files and not tls.ca_certificates:
+    by_files = files or (tls.tls_certificates and not tls.ca_cert_credential_name)
+    if mutual and by_files and not tls.ca_certificates:
         yield Problem(f"{path}.caCertificates", f"is missing in mode {tls.mode}", "give the CA of the clients")
+
+
+def _certificates(tls: ServerTLSSettings, path: str) -> Iterator[Problem]:
+    """The server's certificates come from one place, and each file has its key."""
+    places = {
+        "credentialName": tls.credential_name,
+        "credentialNames": tls.credential_names,
+        "serverCertificate": tls.server_certificate and tls.private_key,
+        "tlsCertificates": tls.tls_certificates,
+    }
+    said = [name for name, given in places.items() if given]
+    if len(said) > 1:
+        yield Problem(path, f"has {' and '.join(said)}", "keep one of them")
+    for index, pair in enumerate(tls.tls_certificates):
+        for name, given in (("serverCertificate", pair.server_certificate), ("privateKey", pair.private_key)):
+            if not given:
+                where = f"{path}.tlsCertificates[{index}].{name}"
+                yield Problem(where, "is missing", "give the certificate and its key", "MissingField")
 
 
 def _certificate_fields(tls: ServerTLSSettings, path: str) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from istiod.api import (
     authorizationpolicy,
     destinationrule,
     envoyfilter,
+    envoyfilter_rules,
     gateway,
     peerauthentication,
     proxyconfig,
@@ -124,7 +125,7 @@ KINDS: dict[str, KindInfo] = {
         KindInfo(Kind.DESTINATION_RULE, _NETWORKING, destinationrule.DestinationRule, destinationrule_rules.validate),
         KindInfo(Kind.GATEWAY, _NETWORKING, gateway.Gateway, gateway.validate),
         KindInfo(Kind.SIDECAR, _NETWORKING, sidecar.Sidecar, sidecar.validate),
-        KindInfo(Kind.ENVOY_FILTER, _NETWORKING, envoyfilter.EnvoyFilter, envoyfilter.validate),
+        KindInfo(Kind.ENVOY_FILTER, _NETWORKING, envoyfilter.EnvoyFilter, envoyfilter_rules.validate),
         KindInfo(Kind.PROXY_CONFIG, _NETWORKING, proxyconfig.ProxyConfig, proxyconfig.validate),
         KindInfo(Kind.TELEMETRY, frozenset({"telemetry.istio.io"}), telemetry.Telemetry, telemetry.validate),
         KindInfo(

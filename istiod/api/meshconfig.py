@@ -14,16 +14,16 @@ from pydantic import Field
 
 from federation.model.findings import Severity
 from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive, TrafficPolicy
-from istiod.api.fields import Count, Duration, Model, Percent, Port
+from istiod.api.fields import Duration, Model, Port
 from istiod.api.formats import format_problem
 from istiod.api.gateway import CIPHER_SUITES, TLSProtocol
 from istiod.api.problems import Problem, is_network
 from istiod.api.providers import DefaultProviders, ExtensionProvider, check_label, check_providers
 from istiod.api.proxysettings import ProxyHeaders, Topology
+from istiod.api.proxytracing import ProxyTracing, check_proxy_tracing
 from istiod.api.rules.destinationrule import check_locality, check_policy
 from istiod.api.rules.values import check_duration, is_host, is_ip, is_label
 from istiod.api.sidecar import OutboundMode
-from istiod.api.telemetry import CustomTag, check_tags
 from istiod.api.virtualservice import HTTPRetry
 
 
@@ -137,28 +137,6 @@ class IsthmusSettings(Model):
     """What Isthmus adds to MeshConfig."""
 
     defaults: Defaults = Defaults.RESILIENT
-
-
-class ZipkinAddress(Model):
-    """Where the proxies' own Zipkin collector is: `host:port`."""
-
-    address: str = ""
-
-
-class ProxyTracing(Model):
-    """Spans where no Telemetry says anything. Telemetry's fields go before these."""
-
-    zipkin: ZipkinAddress | None = None
-    sampling: Percent | None = None
-    custom_tags: dict[str, CustomTag] = {}
-    max_path_tag_length: Count = 0
-    enable_istio_tags: bool | None = None
-
-    lightstep: dict[str, Any] | None = None
-    datadog: dict[str, Any] | None = None
-    stackdriver: dict[str, Any] | None = None
-    opencensus_agent: dict[str, Any] | None = Field(default=None, alias="openCensusAgent")
-    tls_settings: dict[str, Any] | None = None
 
 
 class ProxyConfig(Model):
@@ -293,7 +271,7 @@ def validate_mesh(mesh: MeshConfig) -> Iterator[Problem]:
                 path = f"serviceSettings[{index}].hosts[{number}]"
                 yield Problem(path, f"{host[:100]!r} is no host", "use a DNS name, *.suffix or *")
     if mesh.default_config.tracing is not None:
-        yield from _tracing(mesh.default_config.tracing)
+        yield from check_proxy_tracing(mesh.default_config.tracing)
     yield from check_providers(mesh.extension_providers)
     yield from _tls("meshMTLS", mesh.mesh_mtls)
     yield from _tls("tlsDefaults", mesh.tls_defaults)
@@ -358,24 +336,6 @@ def _log_format(mesh: MeshConfig) -> Iterator[Problem]:
         yield Problem("accessLogFormat", "is no JSON object", "write a JSON object, or set accessLogEncoding: TEXT")
     for name, value in (labels or {}).items():
         yield from check_label(value, f"accessLogFormat.{name[:80]}")
-
-
-_TRACERS_NOT_BUILT = ("lightstep", "datadog", "stackdriver", "opencensus_agent", "tls_settings")
-
-
-def _tracing(tracing: ProxyTracing) -> Iterator[Problem]:
-    path = "defaultConfig.tracing"
-    yield from check_tags(tracing.custom_tags, f"{path}.customTags")
-    if tracing.zipkin is not None:
-        host, colon, port = tracing.zipkin.address.rpartition(":")
-        if not host or not colon or not port.isdecimal() or not 0 < int(port) <= 65535:
-            shown = f"{tracing.zipkin.address[:80]!r}"
-            yield Problem(f"{path}.zipkin.address", f"{shown} is no host:port", "write zipkin.istio-system:9411")
-    for name in _TRACERS_NOT_BUILT:
-        if getattr(tracing, name) is not None:
-            alias = ProxyTracing.model_fields[name].alias
-            message, fix = "has no effect yet", "use extensionProviders and a Telemetry"
-            yield Problem(f"{path}.{alias}", message, fix, "SettingIgnored", Severity.WARNING)
 
 
 class NetworkEndpoints(Model):

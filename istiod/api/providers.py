@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
 from federation.model.findings import Severity
 from istiod.api.authorization_servers import ExtAuthzGrpc, ExtAuthzHttp, check_server
@@ -203,6 +204,10 @@ def _check_kind(provider: ExtensionProvider, kind: str, path: str) -> Iterator[P
         case "envoy_otel_als":
             assert provider.envoy_otel_als is not None
             yield from _check_format(provider.envoy_otel_als.log_format, f"{path}.logFormat", both=True)
+        case "envoy_http_als" | "envoy_tcp_als":
+            for field in ("request_headers", "response_headers", "response_trailers"):
+                for index, name in enumerate(getattr(getattr(provider, kind), f"additional_{field}_to_log")):
+                    yield from check_header_name(name, f"{path}.{to_camel(f'additional_{field}_to_log')}[{index}]")
         case "zipkin":
             assert provider.zipkin is not None
             yield from _check_path(provider.zipkin.path, f"{path}.path")

@@ -26,11 +26,16 @@ def regex_problem(pattern: str) -> str:
     counts = (count for pair in _REPEAT.findall(shape) for count in pair if count)
     if any(len(count) > 4 or int(count) > MAX_REPEAT for count in counts):
         return f"a repetition is above {MAX_REPEAT}"
-    for known, stand_in in _ONLY_RE2:
-        pattern = known.sub(stand_in, pattern)
-    pattern = _FLAGS.sub(lambda flags: "(?:" if flags[1] == ":" else "", pattern).replace("(?<", "(?P<")
     try:
-        re.compile(pattern)
+        python_pattern(pattern)
     except (re.error, OverflowError, RecursionError) as wrong:
         return str(wrong)
     return ""
+
+
+def python_pattern(pattern: str) -> re.Pattern[str]:
+    """The nearest that Python has to a pattern of RE2: flags and classes that only RE2 knows are taken out."""
+    for known, stand_in in _ONLY_RE2:
+        pattern = known.sub(stand_in, pattern)
+    pattern = _FLAGS.sub(lambda flags: "(?:" if flags[1] == ":" else "", pattern).replace("(?<", "(?P<")
+    return re.compile(pattern)

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from federation.model.findings import Severity
 from istiod.api.fields import Model, Port, WorkloadSelector
 from istiod.api.problems import Problem, check_distinct, check_export_to, is_network
-from istiod.api.rules.values import check_port_name, check_protocol, is_host
+from istiod.api.rules.values import SOCKET, check_port_name, check_protocol, is_host
 from istiod.api.workloadentry import WorkloadEntry, validate_entry
 
 
@@ -166,8 +166,10 @@ def _endpoints(entry: ServiceEntry) -> Iterator[Problem]:
     for index, endpoint in enumerate(entry.endpoints):
         path = f"spec.endpoints[{index}]"
         yield from validate_entry(endpoint, path)
-        if endpoint.address.startswith("unix://") and len(entry.ports) != 1:
+        if endpoint.address.startswith(SOCKET) and len(entry.ports) != 1:
             yield Problem(f"{path}.address", "is a socket, and the entry has not exactly one port", "list one port")
+        if endpoint.address.startswith(SOCKET) and entry.resolution is not Resolution.STATIC:
+            yield Problem(f"{path}.address", f"is a socket, with resolution {entry.resolution}", "use STATIC")
         if entry.resolution is Resolution.STATIC and endpoint.address and not _is_static(endpoint.address):
             yield Problem(f"{path}.address", f"{endpoint.address!r} is no IP address", "use resolution DNS for names")
         for name in endpoint.ports:
@@ -176,7 +178,7 @@ def _endpoints(entry: ServiceEntry) -> Iterator[Problem]:
 
 
 def _is_static(address: str) -> bool:
-    if address.startswith("unix://"):
+    if address.startswith(SOCKET):
         return True
     try:
         ip_address(address)

@@ -15,7 +15,7 @@ from istiod.api.fields import Model, Port, WorkloadSelector
 from istiod.api.gateway import GatewayTLSMode, ServerTLSSettings, check_server_tls
 from istiod.api.problems import Problem, check_distinct
 from istiod.api.rules.destinationrule import check_pool
-from istiod.api.rules.values import check_port_name, check_protocol, is_host, is_ip, is_label
+from istiod.api.rules.values import SOCKET, check_port_name, check_protocol, is_host, is_ip, is_label, is_socket
 from istiod.api.virtualservice import Destination
 
 
@@ -80,7 +80,7 @@ class Sidecar(Model):
     outbound_traffic_policy: OutboundTrafficPolicy | None = None
 
 
-_ENDPOINT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0|\[::1?\]):\d{1,5}|unix://.+")
+_ENDPOINT = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0|\[::1?\]):\d{1,5}|unix://(/|/?@).*[^/]")
 
 
 def validate(sidecar: Sidecar) -> Iterator[Problem]:
@@ -134,8 +134,6 @@ def _selector(selector: WorkloadSelector | None) -> Iterator[Problem]:
 
 
 def _port(port: SidecarPort, path: str) -> Iterator[Problem]:
-    if port.target_port is not None:
-        yield Problem(f"{path}.targetPort", "has no meaning in a Sidecar", "remove it")
     if port.name:
         yield from check_port_name(port.name, f"{path}.name")
     yield from check_protocol(port.protocol, f"{path}.protocol")
@@ -151,8 +149,7 @@ def _listener(listener: IstioEgressListener, path: str) -> Iterator[Problem]:
         if listener.bind and not is_ip(listener.bind):
             yield Problem(f"{path}.bind", f"{listener.bind[:80]!r} is no IP address", "give one, or remove it")
         return
-    place = listener.bind.removeprefix("unix://")
-    if place == listener.bind or not place.startswith(("/", "@")) or place.endswith("/"):
+    if not is_socket(listener.bind):
         yield Problem(f"{path}.bind", f"{listener.bind[:80]!r} is no socket, and the port is 0", "write unix:///path")
     if listener.capture_mode is CaptureMode.IPTABLES:
         yield Problem(f"{path}.captureMode", "is IPTABLES with a socket", "use DEFAULT or NONE")
@@ -170,12 +167,14 @@ def _ingress(listener: IstioIngressListener, path: str) -> Iterator[Problem]:
         ("subjectAltNames", tls.subject_alt_names),
         ("httpsRedirect", tls.https_redirect),
         ("credentialName", tls.credential_name),
+        ("credentialNames", tls.credential_names),
+        ("tlsCertificates", tls.tls_certificates),
     ):
         if given:
             yield Problem(f"{path}.tls.{name}", "is not supported at a sidecar", "remove it")
     if tls.mode in (GatewayTLSMode.ISTIO_MUTUAL, GatewayTLSMode.AUTO_PASSTHROUGH):
         yield Problem(f"{path}.tls.mode", f"is {tls.mode}, which is for gateways", "use SIMPLE or MUTUAL")
-    elif not tls.credential_name:
+    elif not (tls.credential_name or tls.credential_names or tls.tls_certificates):
         yield from check_server_tls(tls, "HTTPS", f"{path}.tls")
 
 
@@ -190,9 +189,7 @@ def _host(host: str, path: str) -> Iterator[Problem]:
     if not is_host(name) or (name.startswith("*") and name[1:2] not in ("", ".")):
         yield Problem(path, f"{name[:100]!r} is no host", "write a DNS name, *.suffix or *")
     elif name != "*" and "." not in name:
-        yield Problem(
-            path, f"{name[:100]!r} is a short name", "write the name in full"
-        )
+        yield Problem(path, f"{name[:100]!r} is a short name", "write the name in full")
 
 
 def _outbound(policy: OutboundTrafficPolicy) -> Iterator[Problem]:
@@ -212,4 +209,5 @@ def _ports(
 ) -> Iterator[tuple[str, int | str]]:
     for index, listener in enumerate(listeners):
         number = listener.port.number if listener.port is not None else 0
-        yield f"spec.{side}[{index}].port.number", f"{listener.bind}:{number}" if listener.bind and number else number
+        place = f"{listener.bind}:{number}" if number or listener.bind.startswith(SOCKET) else ""
+        yield f"spec.{side}[{index}].port.number", place if listener.bind else number

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
+from federation.model.findings import Severity
 from istiod.api.attachment import PolicyTargetReference, check_attachment
 from istiod.api.cel import cel_problem, without_string
 from istiod.api.fields import Duration, Model, Percent, PolicySelector
@@ -160,6 +161,7 @@ class Telemetry(Model):
 
 
 _TAG_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+_IN_TAG_NAME = f"{_TAG_NAME}0123456789-."  # Envoy shows Prometheus a '_' for each of the last two
 LONGEST = 1_024  # characters of a tag's name or value
 
 
@@ -211,7 +213,8 @@ def _providers(providers: Sequence[ProviderRef], path: str) -> Iterator[Problem]
 def _tracing(tracing: Tracing, path: str) -> Iterator[Problem]:
     yield from _providers(tracing.providers, path)
     if len(tracing.providers) > 1:
-        yield Problem(f"{path}.providers", "has several entries", "name one: spans go to one place")
+        message, fix = "has several entries, and spans go to the first alone", "name one"
+        yield Problem(f"{path}.providers", message, fix, severity=Severity.WARNING)
     yield from check_tags(tracing.custom_tags or {}, f"{path}.customTags")
 
 
@@ -233,8 +236,8 @@ def _metrics(metrics: Metrics, path: str) -> Iterator[Problem]:
 
 def _tag_override(name: str, override: TagOverride, path: str) -> Iterator[Problem]:
     at = f"{path}[{name[:80]}]"
-    if name[:1] not in _TAG_NAME or not all(c in _TAG_NAME or c.isdecimal() for c in name) or len(name) > LONGEST:
-        yield Problem(at, f"{name[:80]!r} is no name of a tag", "use letters, digits and '_', a letter first")
+    if name[:1] not in _TAG_NAME or not all(c in _IN_TAG_NAME for c in name) or len(name) > LONGEST:
+        yield Problem(at, f"{name[:80]!r} is no name of a tag", "use letters, digits, '_', '-' and '.', a letter first")
     if override.operation is TagOperation.REMOVE:
         if override.value:
             yield Problem(f"{at}.value", "is given, though the tag is removed", "remove the value")

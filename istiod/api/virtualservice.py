@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from istiod.api.fields import Count, Duration, Model, PercentInt, PercentValue, Port, StringMatch
+from istiod.api.fields import Base64, Count, Duration, Model, PercentInt, PercentValue, Port, StringMatch
 from istiod.api.headers import Headers
 
 
@@ -77,7 +77,7 @@ class HTTPBody(Model):
     """A response body."""
 
     string: str | None = None
-    bytes: str | None = None
+    bytes: Base64 | None = None
 
 
 class HTTPDirectResponse(Model):

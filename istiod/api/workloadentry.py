@@ -11,8 +11,8 @@ from ipaddress import ip_address
 
 from istiod.api.fields import Count, Model, Port
 from istiod.api.problems import Problem
+from istiod.api.rules.values import SOCKET, is_socket
 
-UNIX = "unix://"
 _WORD = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 _PORT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -37,7 +37,7 @@ def validate_entry(entry: WorkloadEntry, path: str = "spec") -> Iterator[Problem
     """Rules beyond types, for an object and for an endpoint inside a ServiceEntry."""
     if not entry.address and not entry.network:
         yield Problem(f"{path}.address", "is empty", "give an address, or a network that a gateway leads to")
-    elif entry.address.startswith(UNIX):
+    elif entry.address.startswith(SOCKET):
         yield from _unix(entry, path)
     elif entry.address and not _is_ip(entry.address) and not is_host(entry.address):
         message = f"{entry.address[:100]!r} is neither an IP address nor a host name"
@@ -47,9 +47,9 @@ def validate_entry(entry: WorkloadEntry, path: str = "spec") -> Iterator[Problem
 
 
 def _unix(entry: WorkloadEntry, path: str) -> Iterator[Problem]:
-    place = entry.address.removeprefix(UNIX)
-    if not place.startswith(("/", "@")):
-        yield Problem(f"{path}.address", f"{entry.address[:100]!r} has no absolute path", "write unix:///path")
+    if not is_socket(entry.address):
+        message = f"{entry.address[:100]!r} is no absolute path of a socket"
+        yield Problem(f"{path}.address", message, "write unix:///path")
     if entry.ports:
         yield Problem(f"{path}.ports", "are given with a unix:// address", "remove them")
 

@@ -13,7 +13,7 @@ from istiod.api.fields import Count, Model, Port
 from istiod.api.problems import Problem
 from istiod.api.workloadentry import WorkloadEntry, check_labels, check_ports
 
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a token of HTTP
+_HEADER = re.compile(r"[-_A-Za-z0-9]+")  # as Kubernetes spells it in probes
 _METHODS = {"http_get": "httpGet", "tcp_socket": "tcpSocket", "exec": "exec", "grpc": "grpc"}
 
 

@@ -159,7 +159,8 @@ def _show(found: Found, output: Format) -> None:
     show(data, output, columns, rows)
     if output is Format.TABLE:
         number = counts(finding for findings in found.values() for finding in findings)
-        console.print(", ".join(f"{count} {severity.name.lower()}" for severity, count in number.items()))
+        words = {Severity.ERROR: "errors", Severity.WARNING: "warnings", Severity.INFO: "notes"}
+        console.print(", ".join(f"{count} {words[severity]}" for severity, count in number.items()))
 
 
 def _row(finding: Finding) -> tuple[str, ...]:

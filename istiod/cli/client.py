@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, TypeVar
 
 import aiohttp
@@ -49,8 +50,12 @@ async def ask_config(address: str, proxy: str, kind: str, seconds: float = ASK_S
     return await ask(address, "config", {"proxy": proxy, "type": kind}, ConfigReport, seconds)
 
 
-async def ask(address: str, view: str, parameters: Mapping[str, str], kind: type[T], seconds: float) -> T:
-    """One debug view as a value. Raises Unavailable, or InvalidInput if the other side finds the question wrong."""
+async def ask(
+    address: str, view: str, parameters: Mapping[str, str], kind: type[T], seconds: float, body: bytes | None = None
+) -> T:
+    """One debug view as a value; with a body (JSON) it is asked by POST. Raises Unavailable, or InvalidInput if the
+    other side finds the question wrong.
+    """
     check_address(address)
     base = "http://istiod" if address.startswith("unix:") else address.rstrip("/")
     connector = aiohttp.UnixConnector(address.removeprefix("unix:")) if address.startswith("unix:") else None
@@ -58,16 +63,24 @@ async def ask(address: str, view: str, parameters: Mapping[str, str], kind: type
         async with (
             asyncio.timeout(seconds),
             aiohttp.ClientSession(connector=connector) as session,
-            session.get(f"{base}/debug/{view}", params=parameters) as response,
+            _asked(session, f"{base}/debug/{view}", parameters, body) as response,
         ):
-            body = await _read(response)
+            found = await _read(response)
     except TimeoutError as error:
         raise Unavailable(f"{address} does not answer within {seconds:g} s") from error
     except aiohttp.ClientConnectorError as error:
         raise Unavailable(f"{address} cannot be reached: {error.os_error.strerror or error}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(f"{address} cannot be reached: {error}") from error
-    return _decoded(address, view, response.status, body, kind)
+    return _decoded(address, view, response.status, found, kind)
+
+
+def _asked(
+    session: aiohttp.ClientSession, url: str, parameters: Mapping[str, str], body: bytes | None
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    if body is None:
+        return session.get(url, params=parameters)
+    return session.post(url, params=parameters, data=body, headers={"content-type": "application/json"})
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -85,6 +98,8 @@ class _Error(msgspec.Struct):
 
 def _decoded(address: str, view: str, status: int, body: bytes, kind: type[T]) -> T:
     try:
+        if status == 413:
+            raise _wrong(address, "takes no question of this size", "ask about fewer objects at once (4 MiB)")
         if status == 400:
             raise _wrong(address, msgspec.json.decode(body, type=_Error).error)
         if status != 200:

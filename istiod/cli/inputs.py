@@ -17,9 +17,10 @@ from istiod.registry.contribution import Place
 from istiod.snapshot import Snapshot, SnapshotBuilder
 from istiod.sources.contents import Contents, MeshFile
 from istiod.sources.files import SUFFIXES, read_text
-from istiod.store import Store
+from istiod.store import Store, Tables
 
 STDIN = "-"
+PLACE = Place("cluster", "network")  # where files are read that do not say where they are for
 
 
 def read_files(paths: Sequence[str], recursive: bool) -> dict[str, str | Finding]:
@@ -62,6 +63,13 @@ def snapshot_of(
     files: Mapping[str, str | Finding], mesh_config: Path | None = None, mesh_networks: Path | None = None
 ) -> Snapshot:
     """The snapshot that istiod would have of these files."""
+    return SnapshotBuilder(PLACE).build(tables_of(files, mesh_config, mesh_networks))
+
+
+def tables_of(
+    files: Mapping[str, str | Finding], mesh_config: Path | None = None, mesh_networks: Path | None = None
+) -> Tables:
+    """The objects in these files."""
     contents = Contents()
     for name, text in files.items():
         if isinstance(text, Finding):
@@ -73,7 +81,7 @@ def snapshot_of(
     for kind, path in ((Kind.MESH_CONFIG, mesh_config), (Kind.MESH_NETWORKS, mesh_networks)):
         if path is not None:
             store.apply(_mesh(kind, path))
-    return SnapshotBuilder(Place("cluster", "network")).build(store.tables())
+    return store.tables()
 
 
 def _mesh(kind: Kind, path: Path) -> list[Event]:

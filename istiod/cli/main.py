@@ -8,6 +8,7 @@ from federation.cli import cluster, mesh
 from federation.cli.lab import app as lab_app
 from istiod.cli import proxy, service, status
 from istiod.cli.analyze import analyze
+from istiod.cli.diff import diff
 
 app = typer.Typer(
     name="isthmus",
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command("init")(mesh.init)
 app.command("status")(status.status)
 app.command("analyze")(analyze)
+app.command("diff")(diff)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(mesh.authority_app, name="authority")
 app.add_typer(mesh.ca_app, name="ca")

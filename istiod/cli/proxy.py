@@ -24,9 +24,11 @@ from federation.runtime.atomic import write_atomic
 from istiod.cli.client import DEFAULT, Istiods, ask_all, ask_config
 from istiod.cli.judge import format_age, format_left
 from istiod.cli.status import state_of
+from istiod.cli.why import why
 from istiod.debug.report import ConfigReport, IstiodReport, ProxyReport, TypeReport
 
 app = typer.Typer(no_args_is_help=True, help="Sidecars and gateways.")
+app.command("why")(why)
 KINDS = ("clusters", "endpoints", "listeners", "routes", "secrets")
 
 

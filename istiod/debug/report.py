@@ -176,8 +176,70 @@ class ResourceReport(Struct, frozen=True):
 
 
 class ConfigReport(Struct, frozen=True):
-    """What a proxy is to have: resources by type (clusters, endpoints, listeners, routes, secrets)."""
+    """What a proxy is to have: resources by type (clusters, endpoints, listeners, routes, secrets). `node` is what it
+    said of itself when it connected, None unless that was asked for (type `bootstrap`, or all).
+    """
 
     observer: str
     proxy: ProxyReport
     resources: dict[str, tuple[ResourceReport, ...]]
+    node: object = None
+
+
+class DiffQuestion(Struct, frozen=True):
+    """An edit: texts of YAML by name, and objects to delete as `Kind/namespace/name`. `fields` asks what is different
+    inside changed resources.
+    """
+
+    files: dict[str, str] = {}
+    delete: tuple[str, ...] = ()
+    fields: bool = False
+
+
+class ObjectChange(Struct, frozen=True):
+    """An object of an edit: added, changed, deleted, or the same as it is."""
+
+    object: str
+    change: str
+
+
+class FieldChange(Struct, frozen=True):
+    """A field of a decoded resource before and after, None where it is not there."""
+
+    path: str
+    before: object
+    after: object
+
+
+class ResourceChange(Struct, frozen=True):
+    """A resource that is added, removed or changed. `fields` are left out unless asked for; `more` is how many there
+    are besides.
+    """
+
+    type: str
+    name: str
+    change: str
+    fields: tuple[FieldChange, ...] = ()
+    more: int = 0
+
+
+class ClassChange(Struct, frozen=True):
+    """Proxies (by node id) that get the same configuration, and what becomes another one of it."""
+
+    proxies: tuple[str, ...]
+    resources: tuple[ResourceChange, ...]
+
+
+class DiffReport(Struct, frozen=True):
+    """What an edit would do. `refused` = an object is not valid, so nothing was compared. `findings` are about the new
+    objects, and what would be found besides; `gone` what would be found no more.
+    """
+
+    observer: str
+    refused: bool
+    objects: tuple[ObjectChange, ...]
+    findings: tuple[FindingReport, ...]
+    gone: tuple[FindingReport, ...]
+    classes: tuple[ClassChange, ...]
+    unchanged: int
+    notes: tuple[str, ...] = ()

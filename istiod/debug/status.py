@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,16 +12,26 @@ from typing import Any
 import msgspec
 import structlog
 
-from federation.model.findings import Finding
+from federation.model.errors import InvalidInput
+from federation.model.findings import Finding, Severity
 from federation.runtime.ready import Readiness
 from istiod.analyze.analysis import analyze
 from istiod.analyze.codes_of_parts import CODES
 from istiod.analyze.selection import annotated, select
 from istiod.api.kinds import Kind
 from istiod.ca.authority_files import AuthorityFiles
-from istiod.debug.report import AnalysisReport, ConfigReport, FederationReport, IstiodReport
+from istiod.debug.report import (
+    AnalysisReport,
+    ConfigReport,
+    DiffQuestion,
+    DiffReport,
+    FederationReport,
+    IstiodReport,
+)
+from istiod.debug.trial import Group, diff_report, read_edit
 from istiod.debug.views import (
     config_report,
+    find_stream,
     findings_report,
     gateways_report,
     proxy_report,
@@ -29,9 +40,14 @@ from istiod.debug.views import (
 )
 from istiod.ingest import Ingest
 from istiod.pipeline import Pipeline
+from istiod.registry.contribution import Place
 from istiod.resolve.credentials import credential_findings, expired_credentials
 from istiod.resolve.objects import table_of
 from istiod.settings import Settings
+from istiod.view.classes import view_of
+from istiod.why.answer import Answer
+from istiod.why.explain import explain
+from istiod.why.request import parse_request
 
 log = structlog.get_logger("findings")
 
@@ -48,6 +64,7 @@ class StatusSource:
     authority: AuthorityFiles
     views: Mapping[str, Callable[[], Any]]
     started: float = field(default_factory=time.monotonic)
+    asked: asyncio.Lock = field(default_factory=asyncio.Lock)  # costly questions, one after the other
 
     def status(self) -> IstiodReport:
         """Everything, at this moment."""
@@ -104,6 +121,49 @@ class StatusSource:
     def _federation(self) -> FederationReport | None:
         view = self.views.get("federation")
         return msgspec.convert(view(), FederationReport) if view is not None else None
+
+    def why(self, parameters: Mapping[str, str]) -> Answer:
+        """What a request of `method`, `url` and `headers` (a line each) meets at `proxy`; raises InvalidInput."""
+        stream = find_stream(self.pipeline.streams, parameters.get("proxy", ""))
+        request = parse_request(
+            parameters.get("method", "GET"),
+            parameters.get("url", ""),
+            [line for line in parameters.get("headers", "").split("\n") if line],
+            inbound=parameters.get("from") == "inbound",
+            principal=parameters.get("principal", ""),
+            source=parameters.get("source", ""),
+        )
+        snapshot, proxy = self.ingest.snapshots.peek(), stream.proxy
+        assert snapshot is not None  # the stream has joined, which waits for one
+        assert proxy is not None
+        address = next(iter(proxy.addresses), "")
+        return explain(snapshot, view_of(proxy, snapshot), proxy.id, request, time.time(), address)
+
+    async def diff(self, body: bytes) -> DiffReport:
+        """What an edit would change for the connected proxies; one question at a time. Raises InvalidInput."""
+        try:
+            question = msgspec.json.decode(body, type=DiffQuestion)
+        except msgspec.DecodeError as wrong:
+            message = f"the question cannot be read: {wrong}"
+            raise InvalidInput([Finding(Severity.ERROR, "InvalidQuery", "diff", "", message, "")]) from wrong
+        edit = read_edit(question.files, question.delete)
+        settings, before = self.settings, self.ingest.snapshots.peek()
+        if before is None:
+            message = "this control plane has not read its sources yet"
+            raise InvalidInput([Finding(Severity.ERROR, "NotReady", "diff", "", message, "ask again")])
+        async with self.asked:
+            groups = [
+                Group(
+                    item.view,
+                    tuple(stream.proxy for stream in item.streams if stream.proxy is not None),
+                    item.delivery.configuration if item.delivery is not None else None,
+                    item.findings,
+                )
+                for item in self.pipeline.classes
+            ]
+            place = Place(settings.cluster, settings.network, settings.domain)
+            tables, ledger = self.ingest.tables, self.ingest.ledger
+            return await diff_report(settings.cluster, before, tables, place, ledger, groups, edit, question.fields)
 
     def config(self, parameters: Mapping[str, str]) -> ConfigReport:
         """What the proxy named by `proxy` is to have, of the type `type` or of all; raises InvalidInput."""

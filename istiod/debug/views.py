@@ -1,6 +1,6 @@
 """What a control plane knows, as reports for `/debug/status` and `/debug/config`. Reads; changes nothing.
 
-Private keys never leave through here: of secrets only names and versions are shown.
+Private keys never leave through here: of secrets only names, versions and what certificates say openly are shown.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from istiod.debug.report import (
     ServiceReport,
     TypeReport,
 )
-from istiod.encode.decode import decode_resource
+from istiod.encode.decode import decode_resource, describe_secret
 from istiod.encode.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUTES, SECRET, Resource
 from istiod.gatewayapi.status import ObjectStatus
 from istiod.snapshot import Snapshot
+from istiod.view.proxy import Proxy
 from istiod.xds.session import TypeStatus
 from istiod.xds.stream import Stream
 
@@ -40,6 +41,7 @@ TYPES = {
     EXTENSION: "extensions",
     SECRET: "secrets",
 }
+NODE = "bootstrap"
 
 
 def services_report(snapshot: Snapshot | None, cluster: str) -> tuple[ServiceReport, ...]:
@@ -170,18 +172,41 @@ def config_report(
 
     Raises InvalidInput if no connected proxy, or more than one, is meant.
     """
-    if kind and kind not in TYPES.values():
-        raise _wrong(f"{kind!r} is no type: {', '.join(TYPES.values())}", "")
-    stream = _find(list(streams), wanted)
+    if kind and kind not in (*TYPES.values(), NODE):
+        raise _wrong(f"{kind!r} is no type: {', '.join((*TYPES.values(), NODE))}", "")
+    stream = find_stream(streams, wanted)
     resources = {
         TYPES[url]: tuple(_resource(url, resource) for _, resource in sorted(found.items()))
         for url, found in stream.subscribed().items()
         if not kind or TYPES[url] == kind
     }
-    return ConfigReport(observer, proxy_report(stream, now, wall), resources)
+    node = node_report(stream.proxy) if stream.proxy is not None and kind in ("", NODE) else None
+    return ConfigReport(observer, proxy_report(stream, now, wall), resources, node)
 
 
-def _find(streams: Sequence[Stream], wanted: str) -> Stream:
+def node_report(proxy: Proxy) -> dict[str, object]:
+    """What a proxy says of itself (the node of its bootstrap), as far as it is read here."""
+    return {
+        "id": proxy.id,
+        "type": proxy.type.value,
+        "name": proxy.name,
+        "namespace": proxy.namespace,
+        "serviceAccount": proxy.service_account,
+        "dnsDomain": proxy.dns_domain,
+        "addresses": list(proxy.addresses),
+        "cluster": proxy.cluster,
+        "network": proxy.network,
+        "locality": str(proxy.locality),
+        "labels": dict(proxy.labels),
+        "interceptionMode": proxy.interception,
+        "envoyVersion": ".".join(map(str, proxy.envoy_version or ())),
+        "metadata": dict(proxy.metadata),
+    }
+
+
+def find_stream(known: Iterable[Stream], wanted: str) -> Stream:
+    """The stream of the proxy that a node id, pod name or `pod.namespace` means; InvalidInput unless it is one."""
+    streams = list(known)
     found = [stream for stream in streams if stream.proxy is not None and wanted in _names(stream)]
     if len(found) == 1:
         return found[0]
@@ -198,7 +223,7 @@ def _names(stream: Stream) -> set[str]:
 
 
 def _resource(type_url: str, resource: Resource) -> ResourceReport:
-    content = None if type_url == SECRET else decode_resource(resource)
+    content = describe_secret(resource) if type_url == SECRET else decode_resource(resource)
     return ResourceReport(resource.name, resource.version, content)
 
 

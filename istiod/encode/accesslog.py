@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLog, AccessLogFilter
 from envoy.config.core.v3.config_source_pb2 import ApiVersion
@@ -18,6 +19,7 @@ from envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
 )
 from envoy.extensions.access_loggers.open_telemetry.v3.logs_service_pb2 import OpenTelemetryAccessLogConfig
 from envoy.extensions.access_loggers.stats.v3.stats_pb2 import Config as StatsConfig
+from envoy.extensions.access_loggers.stream.v3.stream_pb2 import StderrAccessLog, StdoutAccessLog
 from envoy.extensions.formatter.req_without_query.v3.req_without_query_pb2 import ReqWithoutQuery
 from google.protobuf.json_format import Parse
 from google.protobuf.message import Message
@@ -42,6 +44,7 @@ DEFAULT_FORMAT = (
     '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% '
     "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
 )
+AnyFile = TypeVar("AnyFile", FileAccessLog, StdoutAccessLog, StderrAccessLog)
 STATS_PREFIX = "istio"
 _WITHOUT_QUERY = "%REQ_WITHOUT_QUERY("
 
@@ -78,7 +81,7 @@ def _filters(spec: AccessLogSpec) -> Iterator[AccessLogFilter]:
 def _logger(sink: FileLog | OtelLog | GrpcLog | StatsLog) -> tuple[str, Message]:
     match sink:
         case FileLog():
-            return "envoy.access_loggers.file", _file(sink)
+            return _file(sink)
         case OtelLog():
             return "envoy.access_loggers.open_telemetry", _otel(sink)
         case StatsLog():
@@ -94,8 +97,17 @@ def _logger(sink: FileLog | OtelLog | GrpcLog | StatsLog) -> tuple[str, Message]
             )
 
 
-def _file(sink: FileLog) -> FileAccessLog:
-    file = FileAccessLog(path=sink.path)
+def _file(sink: FileLog) -> tuple[str, Message]:
+    """A file; the proxy's own output by what it has open, as it may not be able to open that again by name."""
+    match sink.path:
+        case "/dev/stdout":
+            return "envoy.access_loggers.stdout", _formatted(StdoutAccessLog(), sink)
+        case "/dev/stderr":
+            return "envoy.access_loggers.stderr", _formatted(StderrAccessLog(), sink)
+    return "envoy.access_loggers.file", _formatted(FileAccessLog(path=sink.path), sink)
+
+
+def _formatted(file: AnyFile, sink: FileLog) -> AnyFile:
     if sink.json:
         Parse(sink.json, file.log_format.json_format)
     else:

@@ -135,6 +135,10 @@ def _http(result: Cluster, http: HttpUpstream) -> None:
     group = options.use_downstream_protocol_config if downstream else options.explicit_http_config
     if http.max_concurrent_streams is not None and http.version is not HttpVersion.HTTP1:
         group.http2_protocol_options.max_concurrent_streams.value = http.max_concurrent_streams
+    if http.keepalive_interval is not None and http.version is not HttpVersion.HTTP1:
+        pings = group.http2_protocol_options.connection_keepalive
+        pings.interval.CopyFrom(duration(http.keepalive_interval))
+        pings.timeout.CopyFrom(duration(http.keepalive_timeout or http.keepalive_interval))
     if http.preserve_header_case and http.version is not HttpVersion.HTTP2:
         group.http_protocol_options.header_key_format.CopyFrom(preserved_case())
     common = options.common_http_protocol_options
@@ -219,9 +223,11 @@ def _transport(result: Cluster, spec: ClusterSpec) -> None:
             keepalive.keepalive_time.value = spec.keepalive.time
         if spec.keepalive.interval is not None:
             keepalive.keepalive_interval.value = spec.keepalive.interval
-    if spec.bind_address:
-        result.upstream_bind_config.source_address.address = spec.bind_address
-        result.upstream_bind_config.source_address.port_value = 0
+    for count, address in enumerate(spec.bind_addresses):
+        bind = result.upstream_bind_config
+        source = bind.extra_source_addresses.add().address if count else bind.source_address
+        source.address = address
+        source.port_value = 0
 
 
 def _sockets(result: Cluster, spec: ClusterSpec) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from federation.model.findings import Finding
-from federation.model.names import NamespacedName, resolve_short_host
+from federation.model.findings import Finding, Severity
+from federation.model.names import NamespacedName, host_matches, resolve_short_host
 from federation.model.service import Service
 from istiod.api.destinationrule import (
     ClientTLSSettings,
@@ -23,7 +23,9 @@ from istiod.api.destinationrule import (
 )
 from istiod.api.gatewayapi.backendtlspolicy import BackendTLSPolicy, PolicyTarget
 from istiod.api.kinds import Kind
+from istiod.api.meshconfig import MeshConfig
 from istiod.api.meta import Object
+from istiod.events import MESH_KEY
 from istiod.gatewayapi.listener_tls import ca_certificates
 from istiod.gatewayapi.names import derived
 from istiod.gatewayapi.status import (
@@ -75,6 +77,7 @@ def backend_tls(world: World) -> Policies:
             parents.append(ParentStatus(name, target.section_name, 0, conditions(_TYPES, [*wrong, *found])))
         made.statuses.append(ObjectStatus(shown(item), parents=tuple(parents)))
         made.findings += findings_of(shown(item), faults)
+    made.findings += _hidden(world, claims)
     users = _users(world)
     for host, claim in claims.items():
         rule = _rule(claim, users.get(host))
@@ -138,7 +141,24 @@ def _claim(
         yield Fault(ACCEPTED, "Conflicted", path, "is the target of an older policy", "keep one of the policies")
         return
     claim.tls[port] = tls
-    claim.policies.append(f"BackendTLSPolicy/{item.meta.name}.{item.meta.namespace}")
+    claim.policies.append(shown(item))
+
+
+def _hidden(world: World, claims: Mapping[str, _Claims]) -> Iterator[Finding]:
+    """Policies that some clients do not follow, as a rule of their own namespace or for chosen clients goes first."""
+    mesh: MeshConfig | None = world.table(Kind.MESH_CONFIG).get(MESH_KEY)
+    root = (mesh or MeshConfig()).root_namespace
+    for item in world.objects(Kind.DESTINATION_RULE, DestinationRule):
+        namespace = item.meta.namespace
+        host = resolve_short_host(item.spec.host, namespace, world.domain)
+        for claim in claims.values():
+            own = namespace == claim.service.namespace
+            hides = item.spec.workload_selector is not None if own else namespace != root
+            if hides and host_matches(host, claim.service.host):
+                message = f"{item} speaks for clients of namespace {namespace} instead"
+                fix = "give that rule the same TLS settings, or remove it"
+                for policy in claim.policies:
+                    yield Finding(Severity.WARNING, "PolicyHidden", policy, "spec.targetRefs", message, fix)
 
 
 def _users(world: World) -> Mapping[str, Object[DestinationRule]]:

@@ -57,6 +57,7 @@ _INPUTS = (
     Kind.SECRET,
     Kind.CONFIG_MAP,
     Kind.DESTINATION_RULE,
+    Kind.MESH_CONFIG,
 )
 _OWN = _INPUTS[:7]  # without any of these there is nothing to translate
 _OUTPUTS = (Kind.GATEWAY, Kind.VIRTUAL_SERVICE, Kind.DESTINATION_RULE)

@@ -27,7 +27,7 @@ from istiod.resolve.objects import table_of
 from istiod.resolve.outbound import outbound
 from istiod.resolve.patches import patches_of
 from istiod.resolve.proxyless import proxyless_listeners
-from istiod.resolve.scope import Scope, routing_class, scope_of
+from istiod.resolve.scope import Scope, called_by, routing_class, scope_of
 from istiod.resolve.sidecar_routes import sidecar_routes
 from istiod.resolve.specs.cluster import ClusterSpec
 from istiod.resolve.specs.endpoints import EndpointsSpec
@@ -111,7 +111,7 @@ def _sidecar(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
         endpoints=_endpoints(snapshot, view, scope.services),
         listeners=(
             *parts.listeners,
-            *with_telemetry(snapshot, view, inbound_listeners(snapshot, view), served_by(snapshot, view)),
+            *with_telemetry(snapshot, view, inbound_listeners(snapshot, view), served_by(snapshot, view).get),
         ),
         routes=parts.routes,
         findings=(*parts.findings, *port_conflicts(view), *_policy_findings(snapshot, view)),
@@ -141,7 +141,7 @@ def _router(snapshot: Snapshot, view: ProxyView, ports: tuple[OpenPort, ...]) ->
     return ViewConfig(
         clusters=(*outbound_clusters(snapshot, view, scope.services), *passthrough_clusters(snapshot, view, passed)),
         endpoints=(*_endpoints(snapshot, view, scope.services), *_passed_endpoints(snapshot, view, passed)),
-        listeners=with_telemetry(snapshot, view, built.listeners),
+        listeners=with_telemetry(snapshot, view, built.listeners, called_by(scope)),
         routes=built.routes,
         findings=(*port_findings(table_of(snapshot, "Gateway"), view), *_policy_findings(snapshot, view)),
     )
@@ -199,4 +199,5 @@ def _outbound_parts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> _Parts
     routes = tuple(
         sidecar_routes(snapshot, view, scope, need.listener, need.name, need.port, need.host) for need in built.routes
     )
-    return _Parts(with_telemetry(snapshot, view, built.listeners), routes, built.findings)
+    listeners = with_telemetry(snapshot, view, built.listeners, called_by(scope))
+    return _Parts(listeners, routes, built.findings)

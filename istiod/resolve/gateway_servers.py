@@ -97,11 +97,7 @@ def open_ports(table: Table, view: ProxyView) -> tuple[OpenPort, ...]:
 
 def gateways_of(table: Table, view: ProxyView) -> frozenset[str]:
     """The Gateways that select a router, as `namespace/name`."""
-    return frozenset(
-        str(item.meta.key)
-        for item in valid_objects(table, Gateway)
-        if selects(item, view)
-    )
+    return frozenset(str(item.meta.key) for item in valid_objects(table, Gateway) if selects(item, view))
 
 
 def _server(gateway: NamespacedName, server: Server, view: ProxyView) -> GatewayServer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from federation.model.service import Protocol
 from istiod.api.gateway import GatewayTLSMode
 from istiod.resolve.authz import guard_of
 from istiod.resolve.connection import dns_cache, gateway_http
@@ -122,6 +123,7 @@ def _terminated(
 
 def _http(snapshot: Snapshot, view: ProxyView, scope: Scope, port: OpenPort, server: GatewayServer) -> HttpConnection:
     connection = gateway_http(snapshot, view, port.port, route_name(server, port.port, port.bind))
+    connection = replace(connection, grpc_web=server.protocol is Protocol.GRPC_WEB)
     return replace(connection, dns_cache=dns_cache(snapshot.mesh, view)) if scope.dynamic else connection
 
 

@@ -40,7 +40,7 @@ from istiod.view.visibility import destination_policy, sidecar_of
 
 INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
 # Connections to the application come from here, so that the capture rules let them through.
-INBOUND_SOURCE = "127.0.0.6"
+INBOUND_SOURCE, INBOUND_SOURCE6 = "127.0.0.6", "::6"
 CLEANUP_INTERVAL = 60.0
 
 
@@ -181,13 +181,13 @@ def _ref(snapshot: Snapshot, key: ServiceKey) -> ServiceRef:
 
 def inbound_clusters(snapshot: Snapshot, view: ProxyView) -> tuple[ClusterSpec, ...]:
     """`inbound|<port>||` per workload port, then `InboundPassthroughCluster` for all others."""
-    clusters = (*(_cluster(port) for port in inbound_ports(snapshot, view)), _passthrough())
+    clusters = (*(_cluster(view, port) for port in inbound_ports(snapshot, view)), _passthrough(view))
     if not keeps_case(snapshot, view):
         return clusters
     return tuple(replace(item, http=replace(item.http, preserve_header_case=True)) for item in clusters)
 
 
-def _cluster(port: InboundPort) -> ClusterSpec:
+def _cluster(view: ProxyView, port: InboundPort) -> ClusterSpec:
     name = inbound_cluster_name(port.number)
     address, _, number = port.default_endpoint.rpartition(":")
     if port.default_endpoint.startswith("unix://"):
@@ -202,7 +202,7 @@ def _cluster(port: InboundPort) -> ClusterSpec:
         http=http_of(port.pool, port.protocol),
         breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
         keepalive=keepalive_of(port.pool, None),
-        bind_address=INBOUND_SOURCE,
+        bind_addresses=_sources(view),
         alt_stat_name=port.stat_name or f"{name};",
         services=port.services,
         cleanup_interval=CLEANUP_INTERVAL,
@@ -225,7 +225,7 @@ def _static(name: str, port: InboundPort, endpoint: EndpointSpec) -> ClusterSpec
     )
 
 
-def _passthrough() -> ClusterSpec:
+def _passthrough(view: ProxyView) -> ClusterSpec:
     return ClusterSpec(
         name=INBOUND_PASSTHROUGH,
         discovery=Discovery.ORIGINAL_DST,
@@ -233,8 +233,12 @@ def _passthrough() -> ClusterSpec:
         lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
         http=HttpUpstream(HttpVersion.DOWNSTREAM),
         breakers=BreakerSpec(),
-        bind_address=INBOUND_SOURCE,
+        bind_addresses=_sources(view),
     )
+
+
+def _sources(view: ProxyView) -> tuple[str, ...]:
+    return (INBOUND_SOURCE,) * view.ipv4 + (INBOUND_SOURCE6,) * view.ipv6
 
 
 def _connect_timeout(pool: ConnectionPoolSettings | None) -> float:

@@ -63,7 +63,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is known of a filter chain: the side, mutual TLS, and the service that it serves, if it serves one."""
+    """What is known of a filter chain: the side, mutual TLS, and the service that all of it is for, if there is one."""
 
     side: WorkloadMode
     mutual_tls: bool = False
@@ -132,7 +132,7 @@ def _base(traffic: Traffic, callers: Pairs) -> Pairs:
                 for fact, label in _LABELS.items()
             ),
             ("destination_principal", "%UPSTREAM_PEER_URI_SAN%"),
-            *_called(),
+            *(_served(traffic.service) if traffic.service is not None else _called()),
             ("connection_security_policy", UNKNOWN),
         )
     return (
@@ -160,7 +160,7 @@ def _callers(traffic: Traffic) -> Pairs:
 
 
 def _called() -> Pairs:
-    """The service that an upstream stands for; strangers are named by their upstream, like PassthroughCluster."""
+    """The service of whichever upstream it was."""
     return (
         ("destination_service", f"%CEL({_SERVICES}[0].host)%"),
         ("destination_service_name", f"%CEL({_SERVICES}[0].name)%"),
@@ -169,7 +169,7 @@ def _called() -> Pairs:
 
 
 def _served(service: ServiceRef | None) -> Pairs:
-    """The service of a server's own port; ports of no service are named by their upstream."""
+    """The one service that is known beforehand; a server's ports of no service are named by their upstream."""
     return (
         ("destination_service", service.host if service is not None else UNKNOWN),
         ("destination_service_name", service.name if service is not None else "InboundPassthroughCluster"),

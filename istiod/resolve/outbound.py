@@ -187,7 +187,7 @@ class _Build:
         wildcard = address == self._wildcard(egress)
         for chain in self._chains(egress, service, port, number, protocol, destinations, wildcard):
             owner = draft.owners.setdefault(chain.match, service)
-            if draft.chains.setdefault(chain.match, chain) is not chain and owner is not service:
+            if draft.chains.setdefault(chain.match, chain) != chain and owner is not service:
                 self.findings.append(_conflict(service, port, owner, f"{address}_{number}"))
 
     def _chains(
@@ -237,6 +237,7 @@ class _Build:
             chains=tuple(chains),
             default_chain=rest,
             bind_to_port=not draft.captured,
+            additional_addresses=("::",) if draft.address == "0.0.0.0" and self.view.ipv6 and draft.captured else (),
             tls_inspector=any(chain.match.transport_protocol for chain in chains),
             http_inspector=bool(draft.route),
             filters_timeout=(self.snapshot.mesh.protocol_detection_timeout or 0.0)

@@ -7,7 +7,7 @@ listeners are put together in `istiod.resolve.outbound`. Rules: VirtualService r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation.model.sni import OutboundName
 from istiod.api.destinationrule import Tunnel
@@ -58,7 +58,7 @@ def tls_chains(
     """Chains by server name, from `tls` routes. The first rule that claims a server name keeps it."""
     taken: set[tuple[tuple[str, ...], str]] = set()
     for rule in rules:
-        for route in rule.spec.tls or ():
+        for index, route in enumerate(rule.spec.tls or ()):
             for match in route.match or ():
                 if not _holds(match, caller, rule.key.namespace):
                     continue
@@ -67,7 +67,8 @@ def tls_chains(
                 taken.update((within, name) for name in names)
                 if names:
                     chain = ChainMatch(destinations=within, server_names=server_names(names), transport_protocol="tls")
-                    yield _forward(settings, chain, route.route or (), context)
+                    made = _forward(settings, chain, route.route or (), context)
+                    yield replace(made, config=rule.config, origin=f"spec.tls[{index}]")
 
 
 def tcp_chains(
@@ -76,7 +77,7 @@ def tcp_chains(
     """Chains from `tcp` routes, up to the first that takes every connection."""
     taken: set[ChainMatch] = set()
     for rule in rules:
-        for route in rule.spec.tcp:
+        for index, route in enumerate(rule.spec.tcp):
             matches: Sequence[L4MatchAttributes | None] = route.match or (None,)
             for match in matches:
                 if match is not None and not _holds(match, caller, rule.key.namespace):
@@ -86,7 +87,8 @@ def tcp_chains(
                 chain = ChainMatch(destinations=within or destinations, sources=sources)
                 if chain not in taken:
                     taken.add(chain)
-                    yield _forward(settings, chain, route.route, context)
+                    made = _forward(settings, chain, route.route, context)
+                    yield replace(made, config=rule.config, origin=f"spec.tcp[{index}]")
                 if not within and not sources:
                     return
 

@@ -29,11 +29,12 @@ class MtlsMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerPolicy:
-    """What one policy says. `ports` are the workload's port numbers."""
+    """What one policy says. `ports` are the workload's port numbers, `name` is the policy's, for people."""
 
     selector: Labels
     mode: MtlsMode
     ports: tuple[tuple[int, MtlsMode], ...] = ()
+    name: str = ""
 
     def at(self, port: int) -> MtlsMode:
         """The mode for a port; UNSET when the policy leaves it open."""
@@ -58,14 +59,15 @@ class PeerPolicies:
 
     def mode(self, namespace: str, labels: Mapping[str, str], port: int) -> MtlsMode:
         """The mode in force for one port of a workload (0 = any other port)."""
-        return self._first(namespace, self.workload(namespace, labels), port)
+        return self.decision(namespace, labels, port)[0]
 
-    def _first(self, namespace: str, workload: PeerPolicy | None, port: int) -> MtlsMode:
-        for policy in (workload, self.whole.get(namespace), self.whole.get(self.root)):
+    def decision(self, namespace: str, labels: Mapping[str, str], port: int) -> tuple[MtlsMode, PeerPolicy | None]:
+        """The same, and the policy that says so; None if none does."""
+        for policy in (self.workload(namespace, labels), self.whole.get(namespace), self.whole.get(self.root)):
             mode = policy.at(port) if policy is not None else MtlsMode.UNSET
             if mode is not MtlsMode.UNSET:
-                return mode
-        return MtlsMode.PERMISSIVE
+                return mode, policy
+        return MtlsMode.PERMISSIVE, None
 
     def singled_out_ports(self, namespace: str, labels: Mapping[str, str]) -> tuple[int, ...]:
         """Ports for which the workload's policy says something of their own."""
@@ -89,12 +91,12 @@ def _index(table: Table, root: str) -> PeerPolicies:
     selecting: dict[str, list[PeerPolicy]] = {}
     # Those that fail closed come first: no older policy may open what a broken one was to guard.
     for broken in invalid_objects(table):
-        policy = PeerPolicy(broken.selector, MtlsMode.STRICT)
+        policy = PeerPolicy(broken.selector, MtlsMode.STRICT, name=str(broken.meta.key))
         selecting.setdefault(broken.meta.namespace, []).append(policy)
         if not broken.selector:
             whole[broken.meta.namespace] = policy
     for item in valid_objects(table, PeerAuthentication):
-        policy = _policy(item.spec)
+        policy = _policy(item.spec, str(item.meta.key))
         if policy.selector:
             selecting.setdefault(item.meta.namespace, []).append(policy)
         else:
@@ -102,9 +104,8 @@ def _index(table: Table, root: str) -> PeerPolicies:
     return PeerPolicies(root, whole, {namespace: tuple(found) for namespace, found in selecting.items()})
 
 
-def _policy(spec: PeerAuthentication) -> PeerPolicy:
+def _policy(spec: PeerAuthentication, name: str) -> PeerPolicy:
     selector = Labels(spec.selector.all_labels) if spec.selector is not None else NO_LABELS
     ports = tuple((int(port), MtlsMode(said.mode)) for port, said in sorted((spec.port_level_mtls or {}).items()))
-    return PeerPolicy(
-        selector, MtlsMode(spec.mtls.mode) if spec.mtls is not None else MtlsMode.UNSET, ports if selector else ()
-    )
+    mode = MtlsMode(spec.mtls.mode) if spec.mtls is not None else MtlsMode.UNSET
+    return PeerPolicy(selector, mode, ports if selector else (), name)

@@ -231,6 +231,8 @@ def http_of(pool: ConnectionPoolSettings | None, protocol: Protocol, upgrade: bo
         version,
         max_requests_per_connection=http.max_requests_per_connection or None,
         max_concurrent_streams=http.max_concurrent_streams or None,
+        keepalive_interval=http.http2_keep_alive.interval if http.http2_keep_alive else None,
+        keepalive_timeout=http.http2_keep_alive.timeout if http.http2_keep_alive else None,
         idle_timeout=idle if http.idle_timeout is None else http.idle_timeout,
         max_connection_duration=duration,
     )

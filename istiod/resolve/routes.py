@@ -50,12 +50,13 @@ def rule_routes(rules: Rules, caller: Caller, context: ActionContext, operation_
     out.
     """
     groups: list[RouteGroup] = []
-    for http in rules.http:
+    for http, place in zip(rules.http, rules.places, strict=True):
         matches: Sequence[HTTPMatchRequest | None] = http.match or (None,)
-        for match in matches:
+        for index, match in enumerate(matches):
             if match is not None and not holds_for(match, caller, rules.key.namespace):
                 continue
-            groups.append(_routes(rules, http, match, context, operation_host))
+            origin = f"{place}.match[{index}]" if match is not None else place
+            groups.append(_routes(rules, http, match, context, operation_host, origin))
             if takes_all(groups[-1]):
                 return groups
     return groups
@@ -72,7 +73,12 @@ def flatten(groups: Iterable[RouteGroup]) -> tuple[RouteSpec, ...]:
 
 
 def _routes(
-    rules: Rules, http: HTTPRoute, match: HTTPMatchRequest | None, context: ActionContext, operation_host: str
+    rules: Rules,
+    http: HTTPRoute,
+    match: HTTPMatchRequest | None,
+    context: ActionContext,
+    operation_host: str,
+    origin: str,
 ) -> tuple[RouteSpec, ...]:
     action, request, response = _action(http, context)
     matched = route_match(match)
@@ -87,6 +93,7 @@ def _routes(
         operation=_operation(action, matched, operation_host, context.listener_port),
         config=rules.config,
         stat_prefix=match.stat_prefix if match is not None else "",
+        origin=origin,
     )
     if rules.gateway_api:
         route = with_gateway_semantics(route)

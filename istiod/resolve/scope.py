@@ -5,7 +5,7 @@ Input: `istiod.view.visibility` (exportTo, Sidecar resources). Adds look-ups by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from federation.model.labels import NO_LABELS
@@ -22,6 +22,8 @@ from istiod.registry.protocol import protocol_word
 from istiod.resolve.connection import BLACK_HOLE, PASSTHROUGH
 from istiod.resolve.objects import table_of
 from istiod.resolve.routes_match import MESH
+from istiod.resolve.specs.cluster import ServiceRef
+from istiod.resolve.specs.telemetry import UNKNOWN
 from istiod.resolve.virtual_services import RuleIndex, Rules, delegate_routes, rules_from
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
@@ -192,6 +194,18 @@ def redirected(view: ProxyView) -> bool:
 
 def _loopback(view: ProxyView) -> str:
     return "127.0.0.1" if view.ipv4 else "::1"
+
+
+def called_by(scope: Scope) -> Callable[[str], ServiceRef | None]:
+    """Finds the service behind an upstream by its name; strangers are known by the upstream alone."""
+
+    def service(name: str) -> ServiceRef | None:
+        if name in (PASSTHROUGH, BLACK_HOLE):
+            return ServiceRef(UNKNOWN, name, UNKNOWN)
+        found = scope.by_host.get(name.rpartition("|")[2])
+        return ServiceRef(found.host, found.name, found.namespace) if found is not None else None
+
+    return service
 
 
 def _provider_hosts(mesh: MeshConfig) -> Iterator[str]:

@@ -8,13 +8,14 @@ speaks, MeshConfig's `accessLogFile` and `enableTracing` do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from federation.model.labels import Labels
-from istiod.api.meshconfig import MeshConfig, ProxyTracing
+from istiod.api.meshconfig import MeshConfig
 from istiod.api.providers import ExtensionProvider, kind_of
+from istiod.api.proxytracing import ProxyTracing
 from istiod.api.telemetry import CustomTag, Metric, MetricSelector, ModeSelector, ProviderRef, Telemetry, WorkloadMode
 from istiod.memo import memo
 from istiod.resolve.attachment import policies_for
@@ -35,6 +36,7 @@ from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
 T = TypeVar("T")
+ServiceOf = Callable[[str], ServiceRef | None]
 CLIENT, SERVER = WorkloadMode.CLIENT, WorkloadMode.SERVER
 SAMPLING = 1.0  # percent of requests, where nobody says another share
 
@@ -314,36 +316,30 @@ def with_telemetry(
     snapshot: Snapshot,
     view: ProxyView,
     listeners: Iterable[ListenerSpec],
-    served: Mapping[str, ServiceRef] | None = None,
+    service: ServiceOf,
 ) -> tuple[ListenerSpec, ...]:
-    """Listeners that tell what they have to. `served` has the services behind a server's own upstreams."""
-    return tuple(_listener(snapshot, view, listener, served or {}) for listener in listeners)
+    """Listeners that tell what they have to. `service` knows what is behind an upstream, by its name."""
+    return tuple(_listener(snapshot, view, listener, service) for listener in listeners)
 
 
-def _listener(
-    snapshot: Snapshot, view: ProxyView, listener: ListenerSpec, served: Mapping[str, ServiceRef]
-) -> ListenerSpec:
+def _listener(snapshot: Snapshot, view: ProxyView, listener: ListenerSpec, service: ServiceOf) -> ListenerSpec:
     side = SERVER if listener.direction is Direction.INBOUND else CLIENT
     said = told(snapshot, view, side)
     rest = listener.default_chain
     return replace(
         listener,
-        chains=tuple(_chain(chain, said, side, served) for chain in listener.chains),
-        default_chain=_chain(rest, said, side, served) if rest is not None else None,
+        chains=tuple(_chain(chain, said, side, service) for chain in listener.chains),
+        default_chain=_chain(rest, said, side, service) if rest is not None else None,
         access_logs=tuple(replace(log, only_no_route=True) for log in said.tcp_logs)
         if listener.bind_to_port and not snapshot.mesh.disable_envoy_listener_log
         else (),
     )
 
 
-def _chain(chain: FilterChainSpec, said: Told, side: WorkloadMode, served: Mapping[str, ServiceRef]) -> FilterChainSpec:
+def _chain(chain: FilterChainSpec, said: Told, side: WorkloadMode, service: ServiceOf) -> FilterChainSpec:
     handler = chain.handler
-    if isinstance(handler, HttpConnection):
-        upstream = handler.routes if isinstance(handler.routes, str) else handler.routes.name
-    else:
-        upstream = handler.clusters[0][0]
     mutual = chain.tls is not None and chain.tls.require_client_certificate
-    traffic = Traffic(side, mutual, served.get(upstream))
+    traffic = Traffic(side, mutual, _only(chain, service))
     counted = said.metrics if not chain.name.endswith("-blackhole") else None
     if isinstance(handler, HttpConnection):
         metrics = http_metrics(traffic, counted) if counted is not None else ()
@@ -357,6 +353,14 @@ def _chain(chain: FilterChainSpec, said: Told, side: WorkloadMode, served: Mappi
     # Who called is known when the handshake is done; an upstream that is dialled before it would be counted without.
     logged = replace(handler, access_logs=(*plain, *metrics), after_handshake=mutual and bool(metrics))
     return replace(chain, handler=logged)
+
+
+def _only(chain: FilterChainSpec, service: ServiceOf) -> ServiceRef | None:
+    """The service that all of a chain's traffic is for, if there is just one."""
+    handler = chain.handler
+    if isinstance(handler, HttpConnection):
+        return service(handler.routes.name) if not isinstance(handler.routes, str) else None
+    return service(handler.clusters[0][0]) if len(handler.clusters) == 1 and not chain.sni_cluster else None
 
 
 def _peers(said: Told, traffic: Traffic) -> PeerExchange:

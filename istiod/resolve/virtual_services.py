@@ -24,6 +24,7 @@ from istiod.view.visibility import exported
 class Rules:
     """One VirtualService that is no delegate. `hosts` and `gateways` are full names, `http` has delegates filled in.
 
+    `places` says of each of `http` where it stands, as a field path; a delegate's stand at the route that names it.
     `gateway_api` is set for those translated from the Gateway API, whose routes mean what that says.
     """
 
@@ -33,6 +34,7 @@ class Rules:
     http: tuple[HTTPRoute, ...]
     spec: VirtualService
     config: str
+    places: tuple[str, ...] = ()
     gateway_api: bool = False
 
     def bound_to(self, gateways: frozenset[str]) -> bool:
@@ -68,13 +70,19 @@ def rules_from(
         namespace, spec = item.meta.namespace, item.spec
         if not spec.hosts:
             continue
+        expanded = [
+            (made, f"spec.http[{index}]" + (".delegate" if root.delegate is not None else ""))
+            for index, root in enumerate(spec.http)
+            for made in expand((root,), namespace, domain, delegates)
+        ]
         yield Rules(
             key=item.meta.key,
             hosts=tuple(resolve_short_host(host, namespace, domain) for host in spec.hosts),
             gateways=qualified_gateways(spec.gateways or (MESH,), namespace),
-            http=tuple(expand(spec.http, namespace, domain, delegates)),
+            http=tuple(made for made, _ in expanded),
             spec=spec,
             config=config_path("VirtualService", item.meta.key),
+            places=tuple(place for _, place in expanded),
             gateway_api=is_derived(item.meta),
         )
 

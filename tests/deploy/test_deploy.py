@@ -14,7 +14,11 @@ import eastwest_gateway.main
 import eastwest_gateway.metrics
 import istiod.main
 import istiod.xds.metrics
+from istiod.api.telemetry import WorkloadMode
+from istiod.resolve.metrics import Traffic, http_metrics, tcp_metrics
+from tests.deploy.relabel import relabelled
 
+CALL = Traffic(WorkloadMode.CLIENT)
 DEPLOY = Path(__file__).parents[2] / "deploy"
 APPS = {"istiod": istiod.main.app, "eastwest-gateway": eastwest_gateway.main.app}
 
@@ -49,3 +53,18 @@ def test_alerts_look_at_metrics_that_there_are() -> None:
         assert names, rule["alert"]
         for name in names:
             assert re.sub(r"_(total|bucket|count|sum)$", "", name) in exported, name
+
+
+def test_metrics_of_proxies_get_istios_names() -> None:
+    (job,) = yaml.safe_load((DEPLOY / "prometheus/scrape.yaml").read_text())["scrape_configs"]
+    rules = job["metric_relabel_configs"]
+    found = relabelled({"__name__": "envoy_istio_requests_total", "destination_app": "", "source_app": "a"}, rules)
+    assert (found["__name__"], found["destination_app"], found["source_app"]) == (
+        "istio_requests_total",
+        "unknown",
+        "a",
+    )
+    others = {"__name__": "envoy_cluster_upstream_rq_total", "cluster_name": "x"}
+    assert relabelled(others, rules) == others
+    known = {name for log in (*http_metrics(CALL, {}), *tcp_metrics(CALL, {})) for name, _ in log.sink.stats[0].tags}  # type: ignore[union-attr]
+    assert {rule["target_label"] for rule in rules} <= {"__name__", *known}

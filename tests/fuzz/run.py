@@ -95,7 +95,9 @@ def main() -> int:
     said = parser.parse_args()
     envoy = Path(sys.executable).parent / "envoy"
     done, objects, reason = fuzz(said.seed, None, said.minutes * 60, said.size, envoy)
-    print(f"seed {said.seed}: {done} rounds of {said.size} objects, {done * len(PROXIES)} configurations given to Envoy")
+    print(
+        f"seed {said.seed}: {done} rounds of {said.size} objects, {done * len(PROXIES)} configurations given to Envoy"
+    )
     if not reason:
         return 0
     print(yaml.safe_dump_all(objects), reason, sep="\n")

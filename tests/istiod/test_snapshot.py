@@ -110,7 +110,7 @@ def test_an_object_that_reaches_nothing_changes_nothing(world: World) -> None:
     assert not world.apply(Upsert(Kind.WORKLOAD_ENTRY, NamespacedName("ns", "alone"), item))[1]
 
 
-def test_policies_are_configuration(world: World) -> None:
+def test_policies_are_named_one_by_one(world: World) -> None:
     document = {
         "apiVersion": "networking.istio.io/v1",
         "kind": "DestinationRule",
@@ -118,8 +118,10 @@ def test_policies_are_configuration(world: World) -> None:
         "spec": {"host": "one.test"},
     }
     item, _ = parse_object(document, "test")
-    assert world.apply(Upsert(Kind.DESTINATION_RULE, NamespacedName("ns", "rule"), item))[1].config
-    assert world.apply(Delete(Kind.DESTINATION_RULE, NamespacedName("ns", "rule")))[1].config
+    key = NamespacedName("ns", "rule")
+    for change in (Upsert(Kind.DESTINATION_RULE, key, item), Delete(Kind.DESTINATION_RULE, key)):
+        found = world.apply(change)[1]
+        assert (found.config, found.objects) == (False, {Kind.DESTINATION_RULE: {key}})
 
 
 def test_a_service_that_goes_leaves_no_trace(world: World) -> None:

@@ -12,6 +12,7 @@ from istiod.api.destinationrule import (
     ConsistentHashLB,
     DestinationRule,
     H2Upgrade,
+    Http2KeepAlive,
     LoadBalancerSettings,
     LocalityLoadBalancerSetting,
     OutlierDetection,
@@ -22,7 +23,7 @@ from istiod.api.destinationrule import (
 )
 from istiod.api.fields import PolicySelector
 from istiod.api.problems import Problem, check_distinct, check_export_to
-from istiod.api.rules.values import check_duration, is_host, is_ip, is_label
+from istiod.api.rules.values import check_duration, check_milliseconds, is_host, is_ip, is_label
 from istiod.api.workloadentry import check_labels
 
 MAX_MAGLEV_TABLE = 5_000_011
@@ -58,7 +59,7 @@ def _selector(selector: PolicySelector | None, export_to: tuple[str, ...]) -> It
         if not key or "*" in key or "*" in value:
             path = f"spec.workloadSelector.matchLabels.{key[:100]}"
             yield Problem(path, "has a wildcard or no key, which labels do not know", "name the label and its value")
-    if len(export_to) > 1 or "*" in export_to:
+    if export_to not in ((), (".",)):
         message = "reaches other namespaces, where a rule with workloadSelector does not count"
         yield Problem("spec.exportTo", message, "remove it, or use '.'")
 
@@ -135,23 +136,32 @@ def _outlier(detection: OutlierDetection | None, path: str) -> Iterator[Problem]
 
 
 def check_pool(pool: ConnectionPoolSettings | None, path: str) -> Iterator[Problem]:
-    """Rules of a connection pool, wherever one stands."""
+    """Rules of a connection pool, wherever one stands. Idle timeouts may be 0s, which switches them off."""
     if pool is None:
         return
     if pool.tcp is None and pool.http is None:
         yield Problem(path, "is empty", "give tcp or http, or remove it")
-    if pool.http is not None:
-        yield from check_duration(pool.http.idle_timeout, f"{path}.http.idleTimeout")
-        if pool.http.use_client_protocol and pool.http.h2_upgrade_policy is H2Upgrade.UPGRADE:
-            message = "is true, and h2UpgradePolicy is UPGRADE"
-            yield Problem(f"{path}.http.useClientProtocol", message, "keep one of them")
+    http = pool.http
+    if http is not None and http.use_client_protocol and http.h2_upgrade_policy is H2Upgrade.UPGRADE:
+        message = "is true, and h2UpgradePolicy is UPGRADE"
+        yield Problem(f"{path}.http.useClientProtocol", message, "keep one of them")
+    if http is not None:
+        yield from check_milliseconds(http.idle_timeout, f"{path}.http.idleTimeout")
+        yield from _pings(http.http2_keep_alive, f"{path}.http.http2KeepAlive")
     if pool.tcp is not None:
+        yield from check_milliseconds(pool.tcp.idle_timeout, f"{path}.tcp.idleTimeout")
         yield from check_duration(pool.tcp.connect_timeout, f"{path}.tcp.connectTimeout")
         yield from check_duration(pool.tcp.max_connection_duration, f"{path}.tcp.maxConnectionDuration")
-        yield from check_duration(pool.tcp.idle_timeout, f"{path}.tcp.idleTimeout")
-        if pool.tcp.tcp_keepalive is not None:
-            yield from check_duration(pool.tcp.tcp_keepalive.time, f"{path}.tcp.tcpKeepalive.time")
-            yield from check_duration(pool.tcp.tcp_keepalive.interval, f"{path}.tcp.tcpKeepalive.interval")
+
+
+def _pings(pings: Http2KeepAlive | None, path: str) -> Iterator[Problem]:
+    if pings is None:
+        return
+    yield from check_duration(pings.interval, f"{path}.interval")
+    yield from check_duration(pings.timeout, f"{path}.timeout")
+    if pings.interval is None:
+        message, fix = "is missing, so no pings are sent", "say how often, e.g. 15s"
+        yield Problem(f"{path}.interval", message, fix, severity=Severity.WARNING)
 
 
 def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Problem]:
@@ -161,7 +171,6 @@ def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Prob
         yield Problem(path, "has both simple and consistentHash", "keep one of them")
     if settings.consistent_hash is not None:
         yield from _hash(settings.consistent_hash, f"{path}.consistentHash")
-    yield from check_duration(settings.warmup_duration_secs, f"{path}.warmupDurationSecs")
     if settings.warmup is not None:
         yield from check_duration(settings.warmup.duration, f"{path}.warmup.duration")
         if settings.warmup_duration_secs is not None:

@@ -280,18 +280,14 @@ def _fault(fault: HTTPFaultInjection, path: str) -> Iterator[Problem]:
 def _delay(delay: Delay, path: str) -> Iterator[Problem]:
     yield from _percentage(delay.percentage, f"{path}.percentage.value")
     yield from check_duration(delay.fixed_delay, f"{path}.fixedDelay")
-    if delay.exponential_delay is not None:
-        yield Problem(f"{path}.exponentialDelay", "is not supported, as in Istio", "use fixedDelay")
-    elif delay.fixed_delay is None:
+    if delay.fixed_delay is None and delay.exponential_delay is None:
         message, fix = "is missing, so nothing is delayed", "give a duration"
         yield Problem(f"{path}.fixedDelay", message, fix, severity=Severity.WARNING)
 
 
 def _abort(abort: Abort, path: str) -> Iterator[Problem]:
     yield from _percentage(abort.percentage, f"{path}.percentage.value")
-    if abort.http2_error is not None:
-        yield Problem(f"{path}.http2Error", "is not supported, as in Istio", "use httpStatus")
-    elif abort.http_status is None and abort.grpc_status is None:
+    if abort.http_status is None and abort.grpc_status is None and abort.http2_error is None:
         message, fix = "is missing, so nothing is aborted", "give httpStatus or grpcStatus"
         yield Problem(f"{path}.httpStatus", message, fix, severity=Severity.WARNING)
     if abort.http_status is not None and not 200 <= abort.http_status <= 599:

@@ -13,6 +13,7 @@ from federation.model.findings import Severity
 from istiod.api.problems import Problem
 
 SHORTEST = 0.001  # seconds
+SOCKET = "unix://"
 MAX_HOST = 255
 _LABEL = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 _FIRST = re.compile(r"\*|(\*|\*-)?[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
@@ -30,6 +31,12 @@ def is_ip(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_socket(text: str) -> bool:
+    """Whether a text is the address of a unix socket: `unix://` and an absolute path of a file, or an abstract name."""
+    place = text.removeprefix(SOCKET)
+    return place != text and place.startswith(("/", "@")) and not place.endswith("/")
 
 
 def is_host(text: str, wildcard: bool = True) -> bool:
@@ -50,7 +57,12 @@ def check_duration(seconds: float | None, path: str) -> Iterator[Problem]:
         return
     if seconds < SHORTEST:
         yield Problem(path, "is shorter than 1ms", "give a longer duration, or leave it out")
-    elif abs(seconds * 1000 - round(seconds * 1000)) > 1e-6:
+    yield from check_milliseconds(seconds, path)
+
+
+def check_milliseconds(seconds: float | None, path: str) -> Iterator[Problem]:
+    """Durations that are given are whole milliseconds, where none at all (0s) means something too."""
+    if seconds is not None and seconds > SHORTEST and abs(seconds * 1000 - round(seconds * 1000)) > 1e-6:
         yield Problem(path, "has parts of a millisecond", "give whole milliseconds")
 
 

@@ -120,6 +120,8 @@ class HttpUpstream:
     version: HttpVersion
     max_requests_per_connection: int | None = None
     max_concurrent_streams: int | None = None
+    keepalive_interval: float | None = None  # HTTP/2 pings: how often, and how long an answer may take
+    keepalive_timeout: float | None = None
     idle_timeout: float | None = None
     max_connection_duration: float | None = None
     auto_sni: bool = False
@@ -151,7 +153,7 @@ class ClusterSpec:
 
     `tls` with `auto_mtls` applies only to hosts marked `mtls` (others get plaintext); without it, to every host.
     `endpoints` is for STATIC and DNS discovery; EDS gets them as a resource of the same name.
-    `bind_address` is the source address of upstream connections ("" = any).
+    `bind_addresses` are the source addresses of upstream connections, one of each family; none = any.
     `config` is the path-like name of the DestinationRule behind it
     (`/apis/networking.istio.io/v1/namespaces/ns/destination-rule/name`).
     """
@@ -171,7 +173,7 @@ class ClusterSpec:
     ignore_health_on_host_removal: bool = False
     close_connections_on_host_health_failure: bool = False
     keepalive: TcpKeepalive | None = None
-    bind_address: str = ""
+    bind_addresses: tuple[str, ...] = ()
     dns_refresh_rate: float | None = None
     dns_ipv4_only: bool = True
     alt_stat_name: str = ""

@@ -128,6 +128,8 @@ class FilterChainSpec:
     sni_cluster: bool = False
     sni_lookup: SniLookup | None = None
     transport_connect_timeout: float | None = None
+    config: str = ""  # for people, never encoded: the VirtualService behind it, and which field
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,7 @@ class RouteSpec:
     operation: str = ""  # tracing: Envoy's decorator
     config: str = ""  # the VirtualService behind it, as metadata
     stat_prefix: str = ""  # statistics of its own, under this name
+    origin: str = ""  # for people, never encoded: the field of the VirtualService that it was made of
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ RULE = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {na
         (RULE.replace("a}", "a, labels: {v: 2}}") + "spec: {host: s}\n", ("v: 2", 'v: "2"')),
         (RULE.replace("a}", "a, labels: {b.c/d: true}}") + "spec: {host: s}\n", ("true", '"true"')),
         ('{"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "d"}, '
-         '"spec": {"hots": "s"}}', ('"hots"', "host")),
+         '"spec": {"hots": "s"}}', ("hots", "host")),
     ],
 )  # fmt: skip
 def test_certain(before: str, after: tuple[str, str]) -> None:
@@ -37,6 +37,7 @@ def test_certain(before: str, after: tuple[str, str]) -> None:
         HEAD + "spec: {hosts: [s], http: [{route: [{destination: {host: s}}], fantasy: 1}]}\n",
         RULE + "spec: {host: s, trafficPolicy: {loadBalancer: {simple: FANTASY}}}\n",
         RULE + "spec: {host: s, exportTo: [A_b]}\n",
+        RULE + "spec: {host: s, trafficPolicy: {loadBalancer: {simple: ROUND}}}\n",  # ROUND_ROBIN is only a guess
         RULE + "spec: {hst: [s]}\n",  # another error would follow
         "a: [",
     ],
@@ -79,4 +80,5 @@ def test_patch_is_a_unified_diff() -> None:
     ],
 )  # fmt: skip
 def test_object_patch(code: str, subject: str, path: str, fix: str, command: str) -> None:
-    assert object_patch(Finding(Severity.ERROR, code, subject, path, "is no field", fix)) == command
+    message = "'STRIKT' is none of UNSET, DISABLE, PERMISSIVE, STRICT" if code == "InvalidValue" else "is no field"
+    assert object_patch(Finding(Severity.ERROR, code, subject, path, message, fix)) == command

@@ -58,7 +58,7 @@ ROWS = [
     ("HostNotFound", "spec.tls[0].route[0].destination.host", [vs("{hosts: [s.com], tls: [{match: [{sniHosts: [s.com]}], route: [{destination: {host: nope}}]}]}")], []),
     ("HostNotVisible", f"{D}.host", [to("host: p.b.svc.cluster.local"), PRIVATE], [to("host: t.b.svc.cluster.local"), PRIVATE]),
     ("SubsetNotFound", f"{D}.subset", [to("host: s, subset: v2"), SUBSETS], [to("host: s, subset: v1"), SUBSETS]),
-    ("SubsetNotFound", f"{D}.subset", [to("host: s, subset: v1"), dr("host: s, exportTo: [.], subsets: [{name: v1, labels: {version: v1}}]", namespace="b")], []),
+    ("SubsetNotFound", f"{D}.subset", [to("host: s, subset: v1"), dr("host: s.a.svc.cluster.local, exportTo: [.], subsets: [{name: v1, labels: {version: v1}}]", namespace="b")], []),
     ("PortNotFound", f"{D}.port.number", [to("host: s, port: {number: 81}")], [to("host: s, port: {number: 80}")]),
     ("PortRequired", D, [to("host: t.b.svc.cluster.local", head=AT_G), gw(HTTP_SERVER % "x.com")], [to("host: t.b.svc.cluster.local")]),
     ("GatewayNotFound", "spec.gateways[0]", [to("host: s", head=AT_G)], [to("host: s", head=AT_G), gw(HTTP_SERVER % "x.com")]),

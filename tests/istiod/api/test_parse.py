@@ -106,7 +106,7 @@ def test_security_policy_of_unknown_version_fails_closed() -> None:
     [
         ("security.istio.io/v1", "NextYearsPolicy", Severity.ERROR, "not enforced"),
         ("extensions.istio.io/v1alpha1", "WasmPlugin", Severity.WARNING, "no effect"),
-        ("gateway.networking.k8s.io/v1", "Gateway", Severity.WARNING, "no effect"),
+        ("gateway.networking.k8s.io/v1alpha2", "UDPRoute", Severity.WARNING, "no effect"),
         ("serving.knative.dev/v1", "Service", Severity.INFO, "no kind that the mesh reads"),
         ("apps/v1", "Deployment", Severity.INFO, "no kind that the mesh reads"),
     ],

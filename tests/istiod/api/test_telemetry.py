@@ -20,8 +20,6 @@ WRONG = (
     (f"{{targetRefs: [{MANY}]}}", "spec.targetRefs", "has more than 16 entries", "write several policies"),
     ("{tracing: [{providers: [{name: ''}]}]}", "spec.tracing[0].providers[0].name",
      "is empty", "name an extension provider of MeshConfig"),
-    ("{tracing: [{providers: [{name: a}, {name: b}]}]}", "spec.tracing[0].providers",
-     "has several entries", "name one: spans go to one place"),
     ("{tracing: [{randomSamplingPercentage: 101}]}", "spec.tracing[0].randomSamplingPercentage",
      "101: input should be less than or equal to 100", "correct the value"),
     ("{tracing: [{match: {mode: SERVERS}}]}", "spec.tracing[0].match.mode",
@@ -64,9 +62,9 @@ WRONG = (
      "write it without"),
     ("{metrics: [{overrides: [{tagOverrides: {a: {operation: REMOVE, value: x}}}]}]}",
      "spec.metrics[0].overrides[0].tagOverrides[a].value", "is given, though the tag is removed", "remove the value"),
-    ("{metrics: [{overrides: [{tagOverrides: {a-b: {value: x}}}]}]}",
-     "spec.metrics[0].overrides[0].tagOverrides[a-b]", "'a-b' is no name of a tag",
-     "use letters, digits and '_', a letter first"),
+    ("{metrics: [{overrides: [{tagOverrides: {a/b: {value: x}}}]}]}",
+     "spec.metrics[0].overrides[0].tagOverrides[a/b]", "'a/b' is no name of a tag",
+     "use letters, digits, '_', '-' and '.', a letter first"),
     ("{metrics: [{reportingInterval: 0.1ms}]}", "spec.metrics[0].reportingInterval",
      "is below one millisecond", "use 1ms or more"),
 )  # fmt: skip
@@ -78,6 +76,14 @@ def test_wrong(spec: str, path: str, message: str, fix: str) -> None:
     assert parsed.objects == ()
     assert [(f.path, f.message, f.fix) for f in parsed.findings] == [(path, message, fix)]
     assert {finding.severity for finding in parsed.findings} == {Severity.ERROR}
+
+
+def test_spans_go_to_the_first_of_several_providers() -> None:
+    parsed = parse_documents(HEAD + "{tracing: [{providers: [{name: a}, {name: b}]}]}", "t.yaml")
+    assert [item.kind for item in parsed.objects] == ["Telemetry"]
+    (finding,) = parsed.findings
+    assert (finding.severity, finding.path) == (Severity.WARNING, "spec.tracing[0].providers")
+    assert finding.message == "has several entries, and spans go to the first alone"
 
 
 def test_all_of_it_is_read_in_both_versions() -> None:
@@ -129,6 +135,8 @@ MESH_WRONG = (
     ("extensionProviders: [{name: p, envoyFileAccessLog: {logFormat: {labels: {a: {b: ['%CEL(1 +)%']}}}}}]",
      "extensionProviders[0].envoyFileAccessLog.logFormat.labels.a.b[0]",
      "is no format string: '%CEL(1 +)%' holds no CEL expression: it ends too early"),
+    ("extensionProviders: [{name: p, envoyHttpAls: {service: a, port: 1, additionalResponseHeadersToLog: ['']}}]",
+     "extensionProviders[0].envoyHttpAls.additionalResponseHeadersToLog[0]", "has no name"),
     ("{accessLogEncoding: JSON, accessLogFormat: '[]'}", "accessLogFormat", "is no JSON object"),
     ("{accessLogEncoding: JSON, accessLogFormat: '{\"a\": \"%X\"}'}", "accessLogFormat.a",
      "is no format string: '%' at character 1 begins no command"),

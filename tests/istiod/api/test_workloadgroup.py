@@ -124,7 +124,7 @@ def test_entries(spec: Any) -> None:
          "'*.example.com' is neither an IP address nor a host name"),
         ({"address": "10.0.0.0/8"}, "spec.address",
          "'10.0.0.0/8' is neither an IP address nor a host name"),
-        ({"address": "unix://relative"}, "spec.address", "'unix://relative' has no absolute path"),
+        ({"address": "unix://relative"}, "spec.address", "'unix://relative' is no absolute path of a socket"),
         ({"address": "unix:///x", "ports": {"http": 80}}, "spec.ports", "are given with a unix:// address"),
         ({"address": "10.0.0.1", "ports": {"a_b": 80}}, "spec.ports.a_b", "is no name of a port"),
         ({"address": "10.0.0.1", "ports": {"a": 65536}}, "spec.ports.a",

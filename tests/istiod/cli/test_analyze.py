@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from istiod.cli.main import app
+from tests.istiod.cli.test_status import isthmus, istiod
 
 GOOD = """
 apiVersion: v1
@@ -75,7 +78,7 @@ def test_error_between_objects(tmp_path: Path) -> None:
             "fix": "correct the host, or declare it in a ServiceEntry",
         }
     ]
-    assert "1 error, 0 warning, 0 info" in run(tmp_path).stdout
+    assert "1 errors, 0 warnings, 0 notes" in run(tmp_path).stdout
 
 
 def test_conflict_between_objects(tmp_path: Path) -> None:
@@ -183,3 +186,33 @@ def listed_by(listed: list[dict[str, str]], code: str) -> dict[str, str]:
 )
 def test_wrong_usage(words: list[str]) -> None:
     assert run(*words).exit_code == 2
+
+
+async def test_a_running_mesh(tmp_path: Path) -> None:
+    """Two control planes, one of them with wrong objects; asked together, suppressed and with corrections."""
+    for cluster, text in (
+        ("east", GOOD + "---" + LOST + "---" + MISSPELT.replace("name: v", "name: w")),
+        ("west", GOOD),
+    ):
+        (tmp_path / cluster / "config").mkdir(parents=True)
+        (tmp_path / cluster / "config" / "a.yaml").write_text(text)
+    async with istiod(tmp_path / "east", "east") as east, istiod(tmp_path / "west", "west") as west:
+        both = (east.http, west.http)
+        for one in (east, west):  # it listens when it has read its files
+            async with grpc.aio.insecure_channel(one.xds) as channel:
+                await asyncio.wait_for(channel.channel_ready(), 30)
+        code, out, _ = await isthmus("analyze", "-o", "json", istiods=both)
+        found = [(item["cluster"], item["code"], item["object"]) for item in json.loads(out)]
+        assert (code, found) == (
+            1,
+            [("east", "HostNotFound", "VirtualService shop/v"), ("east", "UnknownField", "VirtualService shop/w")],
+        )
+        assert await isthmus("analyze", "-o", "json", istiods=(west.http,)) == (0, "[]\n", "")
+        rules = ("-S", "HostNotFound", "-S", "UnknownField=VirtualService shop/w")
+        assert (await isthmus("analyze", *rules, istiods=(east.http,)))[0] == 0
+        code, out, _ = await isthmus("analyze", "--fix", istiods=(east.http,))
+        assert (code, out) == (
+            1,
+            "kubectl patch virtualservice.networking.istio.io w -n shop --type=json "
+            '-p \'[{"op": "move", "from": "/spec/hots", "path": "/spec/hosts"}]\'\n',
+        )

@@ -192,3 +192,26 @@ spec:
         assert (cluster.tls.sni, cluster.connect_timeout) == ("p.test", 3.0)
     (item,) = snapshot.tables[Kind.DESTINATION_RULE].values()
     assert [subset.name for subset in item.spec.subsets] == ["v1"]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "more", "hidden"),
+    [
+        ("other", "", True),
+        ("istio-system", "", False),
+        ("apps", "", False),
+        ("apps", ", workloadSelector: {matchLabels: {app: b}}", True),
+    ],
+)
+def test_a_rule_of_clients_that_hides_a_policy_is_named(
+    translated: Translated, roots: str, namespace: str, more: str, hidden: bool
+) -> None:
+    rule = f"""
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: theirs, namespace: {namespace}}}
+spec: {{host: a.apps.svc.cluster.local{more}}}
+"""
+    found = [f.object for f in translated(roots + rule + policy("p", "a")).findings if f.code == "PolicyHidden"]
+    assert found == (["BackendTLSPolicy apps/p"] if hidden else [])

@@ -55,6 +55,6 @@ def test_names_of_the_entry_are_verified_where_the_rule_has_none(tls_of):
 
 def test_credentials_are_for_gateways_and_for_rules_that_select_their_clients(tls_of):
     named = ", credentialName: own"
-    assert tls_of(named).roots.name == "file-root:system"
+    assert tls_of(named) is None
     assert tls_of(named, ", workloadSelector: {matchLabels: {app: a}}").roots.name == "kubernetes://own-cacert"
     assert tls_of(named, view_fields={"type": ProxyType.ROUTER}).roots.name == "kubernetes://own-cacert"

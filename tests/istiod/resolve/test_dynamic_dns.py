@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from tests.istiod.resolve.conftest import service
-
 from federation.model.service import Origin, Protocol, Resolution, ServicePort
 from istiod.resolve.config import resolve_view
 from istiod.resolve.specs.cluster import Discovery, LbPolicy
 from istiod.resolve.specs.dns import DnsCacheSpec, SniLookup
 from istiod.resolve.specs.listener import HttpConnection
+from tests.istiod.resolve.conftest import service
 
 PORTS = (ServicePort(80, "http", Protocol.HTTP, 80), ServicePort(443, "tls", Protocol.TLS, 443))
 WILD = service(
-    "wild", ports=PORTS, host="*.wild.test", resolution=Resolution.DYNAMIC_DNS, origin=Origin.SERVICE_ENTRY, external=True
-)  # fmt: skip
+    "wild",
+    ports=PORTS,
+    host="*.wild.test",
+    resolution=Resolution.DYNAMIC_DNS,
+    origin=Origin.SERVICE_ENTRY,
+    external=True,
+)
 CACHE = DnsCacheSpec(ipv4=True, ipv6=False, refresh_rate=60.0)
 RULE = """
 apiVersion: networking.istio.io/v1

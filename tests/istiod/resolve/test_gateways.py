@@ -173,6 +173,19 @@ def test_https_redirect(snapshot, view):
     assert [(host.name, host.require_tls) for host in routes.virtual_hosts] == [("s.example.com:80", True)]
 
 
+def test_https_redirect_is_of_one_server(snapshot, view):
+    servers = "[{port: {number: 80, name: a, protocol: HTTP}, hosts: [s.example.com], tls: {httpsRedirect: true}}, "
+    servers += "{port: {number: 80, name: b, protocol: HTTP}, hosts: [p.example.com]}]"
+    rules = "{hosts: [s.example.com, p.example.com], gateways: [web], http: [{directResponse: {status: 230}}]}"
+    (routes,) = resolve_view(
+        snapshot(GATEWAY % ("web", "apps", servers) + VS % ("s", "apps", rules)), router(view)
+    ).routes
+    assert {host.name: host.require_tls for host in routes.virtual_hosts} == {
+        "s.example.com:80": True,
+        "p.example.com:80": False,
+    }
+
+
 def test_tls_passthrough_and_tcp(snapshot, view):
     world = snapshot(
         GATEWAY

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.istiod.resolve.conftest import HTTP, target
 
 from istiod.api.proxysettings import ProxyHeaders, Topology
 from istiod.resolve.config import resolve_view
 from istiod.resolve.specs.listener import ClientCert, HttpConnection
 from istiod.view.proxy import ProxyType
+from tests.istiod.resolve.conftest import HTTP, target
 
 GATEWAY = """
 apiVersion: networking.istio.io/v1

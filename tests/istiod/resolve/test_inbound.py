@@ -132,7 +132,7 @@ def test_upstreams_to_the_application(snapshot, view):
     clusters = {cluster.name: cluster for cluster in inbound_clusters(snapshot(), view(targets=ports))}
     assert list(clusters) == ["inbound|7070||", "inbound|8080||", "inbound|9000||", "InboundPassthroughCluster"]
     assert {cluster.discovery for cluster in clusters.values()} == {Discovery.ORIGINAL_DST}
-    assert {cluster.bind_address for cluster in clusters.values()} == {"127.0.0.6"}
+    assert {cluster.bind_addresses for cluster in clusters.values()} == {("127.0.0.6",)}
     assert clusters["inbound|7070||"].http.version is HttpVersion.HTTP2
     assert clusters["inbound|8080||"].http.version is HttpVersion.HTTP1
 

@@ -260,3 +260,40 @@ spec: {hosts: [b], http: [{route: [{destination: {host: c.other.svc.cluster.loca
     scope = scope_of(snapshot(text), view())
     assert sorted(service.name for service in scope.services) == ["a", "b", "c"]
     assert sorted(service.name for service in scope.listeners[0].services) == ["a", "b"]
+
+
+def chains_of(world, who, port: int) -> list[tuple]:
+    """Destinations, sources, and where to, of each chain; the default chain comes last."""
+    found = listeners(world, who)[f"10.255.0.2_{port}"]
+    chains = [*found.chains, *([found.default_chain] if found.default_chain else [])]
+    return [
+        (chain.match.destinations, chain.match.sources, tuple(name for name, _ in chain.handler.clusters))
+        for chain in chains
+    ]
+
+
+def test_a_tcp_rule_may_look_at_where_the_connection_goes_and_comes_from(snapshot, view):
+    rule = VS + (
+        "  tcp:\n"
+        "  - match: [{port: 9000, destinationSubnets: [10.0.0.0/8], sourceSubnet: 10.244.0.0/16}]\n"
+        "    route: [{destination: {host: a}}]\n"
+    )
+    a, b = ("outbound|9000||a.apps.svc.cluster.local",), ("outbound|9000||b.apps.svc.cluster.local",)
+    assert chains_of(snapshot(rule), view(), 9000) == [(("10.0.0.0/8",), ("10.244.0.0/16",), a), ((), (), b)]
+
+
+def test_a_tcp_rule_leaves_tls_alone(snapshot, view):
+    rule = VS + "  tcp:\n  - route: [{destination: {host: a}}]\n"
+    assert chains_of(snapshot(rule), view(), 8443)[-1][2] == ("outbound|8443||b.apps.svc.cluster.local",)
+    assert chains_of(snapshot(rule), view(), 9000) == [((), (), ("outbound|9000||a.apps.svc.cluster.local",))]
+
+
+def test_a_tls_rule_holds_where_all_of_a_match_does(snapshot, view):
+    rule = VS + (
+        "  tls:\n"
+        "  - match: [{port: 8443, sniHosts: [b.apps.svc.cluster.local], sourceLabels: {app: d}}]\n"
+        "    route: [{destination: {host: c.other.svc.cluster.local}}]\n"
+    )
+    own, other = ("outbound|8443||b.apps.svc.cluster.local",), ("outbound|8443||c.other.svc.cluster.local",)
+    assert {found[2] for found in chains_of(snapshot(rule), view(), 8443)} == {own}
+    assert chains_of(snapshot(rule), view(labels={"app": "d"}), 8443)[0][2] == other

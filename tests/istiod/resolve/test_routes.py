@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import pytest
 
+from federation.model.service import Protocol, ServicePort
 from istiod.resolve.config import resolve_view
 from istiod.resolve.domains import short_names
 from istiod.resolve.specs.match import HeaderMatch, MatchKind, QueryMatch, StringMatch
 from istiod.resolve.specs.route import DirectResponse, Redirect, RouteAction, RouteConfigSpec, VirtualHostSpec
 from istiod.resolve.unsupported import unsupported_fields
+from tests.istiod.resolve.conftest import mesh_services, service
 
 VS = """
 apiVersion: networking.istio.io/v1
@@ -255,15 +257,16 @@ spec:
 
 
 def test_short_hosts_of_a_delegate_are_of_its_own_namespace(snapshot, view):
-    child = """
+    for mirrors in ("mirror: {host: c}", "mirrors: [{destination: {host: c}}]"):
+        child = f"""
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata: {name: child, namespace: other}
-spec: {http: [{route: [{destination: {host: c}}], mirror: {host: c}, mirrors: [{destination: {host: c}}]}]}
+metadata: {{name: child, namespace: other}}
+spec: {{http: [{{route: [{{destination: {{host: c}}}}], {mirrors}}}]}}
 """
-    routes = routes_of_b(snapshot(rule("[{delegate: {name: child, namespace: other}}]") + child), view())
-    assert routes[0].action.clusters[0].name == C
-    assert [mirror.cluster for mirror in routes[0].action.mirrors] == [C, C]
+        routes = routes_of_b(snapshot(rule("[{delegate: {name: child, namespace: other}}]") + child), view())
+        assert routes[0].action.clusters[0].name == C
+        assert [mirror.cluster for mirror in routes[0].action.mirrors] == [C]
 
 
 def test_the_authority_may_be_set_or_added(snapshot, view):
@@ -288,3 +291,47 @@ def test_a_field_without_effect_is_named(snapshot):
 def test_routes_are_shared_by_views_that_differ_in_place_only(snapshot, view):
     world = snapshot()
     assert resolve_view(world, view(cluster="x")).routes is resolve_view(world, view(cluster="y")).routes
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("{scheme: https, authority: x.test}", {"host": "x.test", "scheme": "https"}),
+        ("{port: 80}", {}),  # the default port of the scheme is left out of the address
+        ("{port: 443, scheme: https}", {"scheme": "https"}),
+        ("{port: 443}", {"port": 443}),
+        ("{derivePort: FROM_REQUEST_PORT}", {}),
+    ],
+)
+def test_ports_of_redirects(snapshot, view, said, expected):
+    found = routes_of_b(snapshot(rule(f"[{{redirect: {said}}}]")), view())[0].action
+    assert {name: getattr(found, name) for name in ("host", "scheme", "port") if getattr(found, name)} == expected
+
+
+def test_headers_of_a_route_and_then_of_its_destination(snapshot, view):
+    route = "headers: {request: {set: {x-a: route, x-b: route}, add: {x-c: route}, remove: [x-d]}}"
+    own = "headers: {request: {set: {x-a: own}, add: {x-c: own}}}"
+    http = f"[{{{route}, route: [{{destination: {{host: b}}, weight: 1, {own}}}, {{destination: {{host: c.other.svc.cluster.local}}, weight: 1}}]}}]"
+    (found,) = routes_of_b(snapshot(rule(http)), view())
+    first = found.action.clusters[0].request_headers
+    assert (found.request_headers.set, found.request_headers.remove) == ((("x-a", "route"), ("x-b", "route")), ("x-d",))
+    assert (found.request_headers.add, first.add) == ((("x-c", "route"),), (("x-c", "own"),))
+    assert first.set == (("x-a", "own"),)
+
+
+def test_a_foreign_host_is_on_port_80_and_where_the_services_of_its_rule_are(snapshot, view):
+    other = service("other", ports=(ServicePort(8080, "http", Protocol.HTTP, 8080),))
+    for hosts, ports in (("[shop.example.com]", ["80"]), ("[shop.example.com, other]", ["80", "8080"])):
+        world = snapshot(rule("[{directResponse: {status: 230}}]", hosts), services=[*mesh_services(), other])
+        found = [
+            routes.name
+            for routes in resolve_view(world, view()).routes
+            for item in routes.virtual_hosts
+            if item.name.startswith("shop.") and item.routes
+        ]
+        assert found == ports
+
+
+def test_statistics_of_a_route_may_have_a_name(snapshot, view):
+    http = "[{match: [{uri: {prefix: /a}, statPrefix: first}], route: [{destination: {host: b}}]}, {route: [{destination: {host: b}}]}]"
+    assert [route.stat_prefix for route in routes_of_b(snapshot(rule(http)), view())] == ["first", ""]

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.istiod.resolve.conftest import HTTP, TCP, target
 
 from istiod.resolve.config import resolve_view
 from istiod.resolve.inbound import inbound_listeners
 from istiod.resolve.inbound_ports import inbound_clusters
 from istiod.resolve.specs.cluster import Discovery
 from istiod.resolve.specs.listener import HttpConnection
+from tests.istiod.resolve.conftest import HTTP, TCP, service, target
 
 SIDECAR = """
 apiVersion: networking.istio.io/v1
@@ -86,8 +86,6 @@ def test_an_http_proxy_and_a_socket_have_hosts_of_all_ports(snapshot, view):
 
 
 def test_a_socket_of_bytes_leads_to_a_service_of_one_port(snapshot, view):
-    from tests.istiod.resolve.conftest import service  # noqa: PLC0415 -- beside its use
-
     only = service("db", ports=(TCP,), vips=("10.255.0.7",))
     said = "{port: {number: 0, protocol: TCP, name: x}, bind: 'unix:///run/db.sock', hosts: ['*/db.apps.svc.cluster.local']}"
     found = listeners(snapshot(egress(said), services=[only]), view())["unix:///run/db.sock_0"]

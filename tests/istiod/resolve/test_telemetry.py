@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from federation.model.labels import Labels
 from federation.model.service import Protocol, ServicePort
+from federation.model.workload import Endpoint
 from istiod.api.telemetry import WorkloadMode
-from istiod.resolve.config import resolve_view
+from istiod.resolve.config import resolve_endpoints, resolve_view
 from istiod.resolve.provider_findings import provider_findings
 from istiod.resolve.reach import reaches
 from istiod.resolve.specs.listener import HttpConnection, ListenerSpec, TcpProxy
@@ -296,12 +299,24 @@ def test_metrics_anywhere_concern_everybody(world: Any, view: Callable[..., Prox
 
 
 def test_outbound_listeners_follow_telemetry(world: Any, view: Callable[..., ProxyView]) -> None:
-    for spec, expected in ((ONE, "/one"), (TWO, "/two")):
-        config = resolve_view(world(telemetry(spec)), view())
-        sinks = {
-            log.sink for listener in config.listeners for handler in chains(listener) for log in handler.access_logs
-        }
-        assert sinks == {FileLog(expected)}
+    """Of two snapshots that differ in nothing else."""
+    first = world(telemetry(ONE))
+    for now, expected in ((first, "/one"), (replace(first, tables=world(telemetry(TWO)).tables), "/two")):
+        config = resolve_view(now, view())
+        logs = [log for listener in config.listeners for handler in chains(listener) for log in handler.access_logs]
+        assert {log.sink for log in logs} == {FileLog(expected)}
+
+
+def test_hosts_say_who_they_are_where_metrics_are_in_force(world: Any, view: Callable[..., ProxyView]) -> None:
+    labels = Labels({"app": "b", "version": "v1"})
+    host = Endpoint("10.0.0.2", (("http", 8080),), labels, cluster="c1", namespace="apps", workload="b-1")
+    key = mesh_services()[1].key
+    for mesh, facts in (({}, ()), (DEFAULT, ("b-1", "apps", "b", "v1", "c1", "b", "v1"))):
+        now = replace(world(**mesh), endpoints={key: (host,)})
+        (endpoints,) = (
+            found for found in resolve_endpoints(now, view(), key) if found.name == f"outbound|80||{key.host}"
+        )
+        assert [spec.facts for group in endpoints.localities for spec in group.endpoints] == [facts]
 
 
 def test_what_is_said_of_providers(world: Any) -> None:

@@ -86,3 +86,16 @@ def test_broken_security_policy_still_splits_classes(build: Build) -> None:
 def test_mesh_failover_priority_counts(build: Build) -> None:
     snapshot = build(SERVICES, localityLbSetting={"failoverPriority": ["rack"]})
     assert view(snapshot, rack="1") != view(snapshot, rack="2")
+
+
+@pytest.mark.parametrize(
+    ("style", "name"),
+    [(None, "web.ns"), ("CANONICAL_NAME_ONLY", "shop"), ("CANONICAL_NAME_AND_NAMESPACE", "shop.ns")],
+)
+def test_a_workload_has_a_name_where_traces_have_to_be_told_it(build: Build, style: str | None, name: str) -> None:
+    labels = {"app": "web", "service.istio.io/canonical-name": "shop"}
+    config = {} if style is None else {"tracingServiceName": style}
+    otel = [{"name": "otel", "opentelemetry": {"service": "collector.obs", "port": 4317}}]
+    snapshot = build(SERVICES, extensionProviders=otel, defaultConfig=config)
+    assert view(snapshot, **labels).service_name == name
+    assert view(build(SERVICES), **labels).service_name == ""

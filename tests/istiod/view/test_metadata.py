@@ -6,6 +6,7 @@ from typing import Any
 
 from federation.model.labels import Labels
 from federation.model.locality import NO_LOCALITY
+from istiod.api.kinds import Kind
 from istiod.api.parse import parse_documents
 from istiod.events import Upsert
 from istiod.registry.contribution import Place
@@ -33,7 +34,7 @@ spec:
 """
     (item,) = parse_documents(text, "f").objects
     store = Store()
-    store.apply([Upsert(item.kind, item.meta.key, item)])
+    store.apply([Upsert(Kind(item.kind), item.meta.key, item)])
     return SnapshotBuilder(Place("c", "n")).build(store.tables())
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from federation.model.errors import InvalidInput
 from federation.model.locality import NO_LOCALITY, Locality
+from istiod.api.proxysettings import Topology
 from istiod.view.node import proxy_from_node
 from istiod.view.proxy import Proxy, ProxyType
 
@@ -52,6 +53,14 @@ def test_types() -> None:
     assert read(GENERATOR="grpc").type is ProxyType.GRPC
 
 
+def test_a_proxy_may_have_settings_of_its_own() -> None:
+    proxy = read(PROXY_CONFIG={"gatewayTopology": {"numTrustedProxies": 2}, "proxyHeaders": {"server": {"value": "x"}}})
+    assert proxy.topology == Topology(num_trusted_proxies=2)
+    assert proxy.proxy_headers is not None
+    assert proxy.proxy_headers.server.value == "x"
+    assert read().topology is None
+
+
 @pytest.mark.parametrize(
     ("node_id", "metadata", "paths"),
     [
@@ -66,6 +75,11 @@ def test_types() -> None:
         (ID, {"LABELS": {str(n): "" for n in range(300)}}, ["node.metadata.LABELS"]),
         (ID, {"LABELS": ["a"], "NETWORK": 7}, ["node.metadata.LABELS", "node.metadata.NETWORK"]),
         (ID, {"CLUSTER_ID": "c" * 5000}, ["node.metadata.CLUSTER_ID"]),
+        (
+            ID,
+            {"PROXY_CONFIG": {"gatewayTopology": {"numTrustedProxies": -1}}},
+            ["node.metadata.PROXY_CONFIG.gatewayTopology.numTrustedProxies"],
+        ),
     ],
 )
 def test_everything_wrong_is_named(node_id: str, metadata: dict[str, Any], paths: list[str]) -> None:

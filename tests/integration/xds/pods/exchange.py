@@ -37,7 +37,13 @@ class Answer:
 
 
 def http1(
-    connection: socket.socket, host: str, path: str = "/", version: str = "HTTP/1.1", body: bytes = b"", **headers: str
+    connection: socket.socket,
+    host: str,
+    path: str = "/",
+    /,
+    version: str = "HTTP/1.1",
+    body: bytes = b"",
+    **headers: str,
 ) -> Answer:
     """One request on a connection that may be used again; with a body it is a POST."""
     lines = [f"{'POST' if body else 'GET'} {path} {version}"] + ([f"host: {host}"] if host else [])
@@ -67,7 +73,7 @@ def _body(stream: Any, headers: Mapping[str, str]) -> bytes:
     return whole
 
 
-def http2(connection: socket.socket, host: str, path: str = "/", body: bytes = b"", **headers: str) -> Answer:
+def http2(connection: socket.socket, host: str, path: str = "/", /, body: bytes = b"", **headers: str) -> Answer:
     """One request on a fresh connection, with prior knowledge."""
     talk = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
     talk.initiate_connection()

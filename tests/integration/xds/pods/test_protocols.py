@@ -123,8 +123,8 @@ def test_websocket_by_a_rule(world: World) -> None:
 
 
 def test_http10_is_taken_where_the_proxy_says_so(world: World) -> None:
-    with world.connect("client", SERVER, PORTS["http"]) as caller:  # outbound, without
-        assert http1(caller, HOST, version="HTTP/1.0").status == 426
+    with world.connect("client", "10.9.0.30", 8080) as caller:  # outbound, without: bytes; then inbound, without
+        assert http1(caller, "web.apps", version="HTTP/1.0").status == 426
     with world.connect("naked", "10.9.0.30", 8080) as caller:  # inbound, without
         assert http1(caller, "web.apps", version="HTTP/1.0").status == 426
     with world.connect("naked", "10.9.0.20", PORTS["http"]) as caller:  # inbound, with

@@ -109,7 +109,8 @@ class World:
             (self.directory / name).write_text(text)
         for pod in self.pods.values():
             files = (str(self.directory / "app.pem"), str(self.directory / "app.key"))
-            self._spawn(pod, f"{pod.name}-app", [sys.executable, str(APP), pod.name, *files], uid=0)
+            if pod.kind != "router":
+                self._spawn(pod, f"{pod.name}-app", [sys.executable, str(APP), pod.name, *files], uid=0)
             if pod.kind:
                 self._envoy(pod, state / "ca" / "root-cert.pem")
         self.until(self._connected, "every proxy has its configuration", START_SECONDS)
@@ -143,7 +144,11 @@ class World:
         inside = ["link set lo up", "addr add 10.9.0.1/24 dev br0", "addr add fd00:9::1/64 dev br0 nodad"]
         for pod in self.pods.values():
             inside += [f"link set v{pod.number} master br0", f"link set v{pod.number} up"]
-        self._ip(hub, [*inside, "link set br0 up"])
+        # What no sidecar catches on its way to a service's address is told so at once.
+        nowhere = [f"route add unreachable {network}" for network in ("10.255.0.0/16", "fd00:255::/64")]
+        self._ip(hub, [*inside, "link set br0 up", *nowhere])
+        for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            netns.inside(hub, lambda path=Path("/proc/sys/net") / setting: path.write_text("1"))  # type: ignore[misc]
         for pod in self.pods.values():
             self._set_up(pod)
 
@@ -223,12 +228,15 @@ class World:
             time.sleep(0.02)
 
     def logs(self) -> str:
-        """The ends of the proxies' logs."""
-        return "\n".join(
-            f"--- {pod.name}\n" + (self.directory / f"{pod.name}.log").read_text(errors="replace")[-1500:]
+        """The last things that proxies complained about."""
+        lines = (
+            f"{pod.name}: {line}"
             for pod in self.pods.values()
             if pod.kind
+            for line in (self.directory / f"{pod.name}.log").read_text(errors="replace").splitlines()[-100:]
+            if "[error]" in line or "[critical]" in line or "rejected" in line
         )
+        return "\n".join(list(lines)[-20:])
 
     def write(self, name: str, text: str) -> None:
         """A whole file of configuration at once."""

@@ -28,6 +28,10 @@ ROWS: list[Row] = [
     (E, 'enableAutoMtls', "'maybe': input should be a valid boolean, unable to interpret input", 'enableAutoMtls: maybe'),
     (E, 'h2UpgradePolicy', 'True is none of DO_NOT_UPGRADE, UPGRADE', 'h2UpgradePolicy: YES'),
     (W, 'certificates', 'has no effect yet', 'certificates: [{secretName: a}]'),
+    (W, 'tlsDefaults.cipherSuites[0]', "'NOPE' is unknown and left out", 'tlsDefaults: {cipherSuites: [NOPE]}'),
+    (W, 'tlsDefaults.ecdhCurves[0]', "'NOPE' is unknown and left out", 'tlsDefaults: {ecdhCurves: [NOPE]}'),
+    (W, 'meshMTLS.ecdhCurves', 'have no effect on mutual TLS of the mesh', 'meshMTLS: {ecdhCurves: [P-256]}'),
+    (W, 'defaultTrafficPolicy.loadBalancer', 'has no effect: only connectionPool and outlierDetection have a default', 'defaultTrafficPolicy: {loadBalancer: {simple: RANDOM}}'),
     (E, 'isthmus.defaults', "'none' is none of resilient, istio", 'isthmus: {defaults: none}'),
     (E, 'protocolDetectionTimeout', "'x': a duration like 10s, 1.5s, 100ms or 1h30m is wanted", 'protocolDetectionTimeout: x'),
 ]  # fmt: skip

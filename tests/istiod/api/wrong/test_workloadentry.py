@@ -10,7 +10,8 @@ from tests.istiod.api.wrong.conftest import E, Row, check
 ROWS: list[Row] = [
     (E, 'spec.address', 'is empty', '{}'),
     (E, 'spec.address', "'a_b' is neither an IP address nor a host name", 'address: a_b'),
-    (E, 'spec.address', "'unix://a' has no absolute path", "address: 'unix://a'"),
+    (E, 'spec.address', "'unix://a' is no absolute path of a socket", "address: 'unix://a'"),
+    (E, 'spec.address', "'unix:///a/' is no absolute path of a socket", "address: 'unix:///a/'"),
     (E, 'spec.ports', 'are given with a unix:// address', "address: 'unix:///a'\nports: {http: 1}"),
     (E, 'spec.ports.HTTP', 'is no name of a port', 'address: 1.1.1.1\nports: {HTTP: 1}'),
     (E, 'spec.ports.http', '0: input should be greater than or equal to 1', 'address: 1.1.1.1\nports: {http: 0}'),
