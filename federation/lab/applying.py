@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -16,13 +17,14 @@ import msgspec
 
 from federation.lab import probe
 from federation.lab.files import LabFiles
-from federation.lab.topology import Plan
+from federation.lab.topology import Node, Plan, Role
 from federation.model.errors import InvalidInput, Unavailable
 from federation.model.findings import Finding, Severity
 from federation.runtime.atomic import write_atomic
 
 MAX_FILE_BYTES = 4 << 20
 PREFIX = "applied-"
+PART = "listener_manager."
 
 
 class _Type(msgspec.Struct):
@@ -107,14 +109,14 @@ class Applying:
 
     async def _change(self, cluster: str, names: tuple[str, ...], change: Callable[[Path], bool]) -> Applied:
         files = tuple(name.removeprefix(PREFIX) for name in names)
-        before = await self._ask(cluster)
+        before, listeners = await self._ask(cluster), await self._listeners(cluster)
         if not change(self._files.config_dir(cluster)):
             return Applied(cluster, files, False)
         while True:
             now = await self._ask(cluster)
-            if now.pushed >= now.revision > before.revision and all(
-                t.state == "synced" for p in now.proxies for t in p.types
-            ):
+            pushed = now.pushed >= now.revision > before.revision
+            taken = all(kind.state == "synced" for proxy in now.proxies for kind in proxy.types)
+            if pushed and taken and _settled(listeners, await self._listeners(cluster)):
                 return Applied(cluster, files, True, tuple(f for f in now.findings if f not in before.findings))
             refused = [f"{p.name} refuses {t.type}: {t.refused}" for p in now.proxies for t in p.types if t.refused]
             if refused and now.revision > before.revision:
@@ -122,6 +124,22 @@ class Applying:
             if time.monotonic() > self._deadline:
                 raise Unavailable(f"{cluster}: proxies have not all taken the change in time; see `isthmus status`")
             await asyncio.sleep(probe.POLL_SECONDS)
+
+    async def _listeners(self, cluster: str) -> dict[str, Counter[str]]:
+        """What the Envoys of a cluster count of their listeners, as far as they run."""
+        pods = [node for node in self._plan.pods(cluster) if node.workload and node.workload.sidecar]
+        nodes = [*pods, *self._plan.gateways(cluster)]
+        return dict(zip((n.name for n in nodes), await asyncio.gather(*map(self._counted, nodes)), strict=True))
+
+    async def _counted(self, node: Node) -> Counter[str]:
+        gateway = node.role is Role.GATEWAY
+        socket = self._files.state(node) / "admin.sock" if gateway else self._files.admin_socket(node)
+        try:
+            _, body = await probe.admin(socket, f"/stats?filter={PART}")
+        except (OSError, TimeoutError, aiohttp.ClientError):
+            return Counter()  # it is not running: `isthmus lab status` says so
+        pairs = (line.removeprefix(PART).rpartition(": ") for line in body.decode().splitlines())
+        return Counter({name: int(count) for name, _, count in pairs if count.isdecimal()})
 
     async def _ask(self, cluster: str) -> _Istiod:
         socket = self._files.http_socket(self._plan.istiod(cluster))
@@ -132,6 +150,23 @@ class Applying:
         except (OSError, TimeoutError, msgspec.DecodeError, aiohttp.ClientError):
             pass
         raise Unavailable(f"{cluster}/istiod does not answer; see `isthmus lab status`")
+
+
+def _settled(before: Mapping[str, Counter[str]], now: Mapping[str, Counter[str]]) -> bool:
+    """Whether every listener that changed is in use, and no connection is served by what was there before.
+
+    An Envoy says yes to a listener before its workers have it, and lets connections of the old one end in their time.
+    """
+    return all(
+        not (counts["total_listeners_draining"] or counts["total_filter_chains_draining"])
+        and _in_use(counts) - _in_use(before.get(name, Counter())) >= 0
+        for name, counts in now.items()
+    )
+
+
+def _in_use(counts: Counter[str]) -> int:
+    """Listeners that workers took, less those that were given: below what it was while one is on its way."""
+    return counts["listener_create_success"] - counts["listener_added"] - counts["listener_modified"]
 
 
 def _name(source: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -56,23 +56,41 @@ async def ask(
     """One debug view as a value; with a body (JSON) it is asked by POST. Raises Unavailable, or InvalidInput if the
     other side finds the question wrong.
     """
+    status, found = await _fetch(address, f"/debug/{view}", parameters, seconds, body)
+    return _decoded(address, view, status, found, kind)
+
+
+async def ask_admin(address: str, path: str, seconds: float = ASK_SECONDS) -> Any:
+    """An answer of Envoy's admin interface as plain data; raises Unavailable."""
+    status, found = await _fetch(address, path, {}, seconds)
+    if status != 200:
+        raise Unavailable(f"{address} answers {status} to {path}: is it Envoy's admin interface?")
+    try:
+        return msgspec.json.decode(found)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"{address} answers {path} with no JSON: {error}") from error
+
+
+async def _fetch(
+    address: str, path: str, parameters: Mapping[str, str], seconds: float, body: bytes | None = None
+) -> tuple[int, bytes]:
+    """Status and body of one answer."""
     check_address(address)
-    base = "http://istiod" if address.startswith("unix:") else address.rstrip("/")
+    base = "http://localhost" if address.startswith("unix:") else address.rstrip("/")
     connector = aiohttp.UnixConnector(address.removeprefix("unix:")) if address.startswith("unix:") else None
     try:
         async with (
             asyncio.timeout(seconds),
             aiohttp.ClientSession(connector=connector) as session,
-            _asked(session, f"{base}/debug/{view}", parameters, body) as response,
+            _asked(session, f"{base}{path}", parameters, body) as response,
         ):
-            found = await _read(response)
+            return response.status, await _read(response)
     except TimeoutError as error:
         raise Unavailable(f"{address} does not answer within {seconds:g} s") from error
     except aiohttp.ClientConnectorError as error:
         raise Unavailable(f"{address} cannot be reached: {error.os_error.strerror or error}") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(f"{address} cannot be reached: {error}") from error
-    return _decoded(address, view, response.status, found, kind)
 
 
 def _asked(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,31 +16,20 @@ from federation.bootstrap import (
     render_token_sds,
 )
 from federation.cli.output import DEGRADED, OK, Format, Output, Timeout, console, fail, run_async, say, show
-from federation.model.errors import InvalidInput, Unavailable
-from federation.model.findings import Finding, Severity
+from federation.model.errors import Unavailable
 from federation.model.locality import Locality
 from federation.runtime.atomic import write_atomic
-from istiod.cli.client import DEFAULT, Istiods, ask_all, ask_config
+from istiod.cli.client import DEFAULT, Istiods, ask_all
 from istiod.cli.judge import format_age, format_left
+from istiod.cli.proxy_config import config, state_text
 from istiod.cli.status import state_of
 from istiod.cli.why import why
-from istiod.debug.report import ConfigReport, IstiodReport, ProxyReport, TypeReport
+from istiod.debug.report import IstiodReport, ProxyReport
 
 app = typer.Typer(no_args_is_help=True, help="Sidecars and gateways.")
+app.command("config")(config)
 app.command("why")(why)
 KINDS = ("clusters", "endpoints", "listeners", "routes", "secrets")
-
-
-class ConfigKind(StrEnum):
-    """Which resources of a proxy to show."""
-
-    ALL = "all"
-    CLUSTERS = "clusters"
-    ENDPOINTS = "endpoints"
-    LISTENERS = "listeners"
-    ROUTES = "routes"
-    EXTENSIONS = "extensions"
-    SECRETS = "secrets"
 
 
 def _labels(text: str) -> dict[str, str]:
@@ -124,48 +112,6 @@ def status(
 
 def _row(proxy: ProxyReport, seen: str) -> tuple[object, ...]:
     types = {item.type: item for item in proxy.types}
-    shown = (_type(types[kind]) if kind in types else "-" for kind in KINDS)
+    shown = (state_text(types[kind]) if kind in types else "-" for kind in KINDS)
     return (proxy.name, proxy.cluster, state_of(proxy), *shown, format_age(proxy.connected_seconds),
             format_left(proxy.certificate_seconds_left), seen)  # fmt: skip
-
-
-def _type(item: TypeReport) -> str:
-    revision = f"{item.acked_revision}"
-    if item.sent_revision != item.acked_revision:
-        revision += f" (sent {item.sent_revision})"
-    return f"{item.state} {revision}" + (f", {item.nacks} nacks" if item.nacks else "")
-
-
-@app.command("config")
-def config(
-    proxy: Annotated[str, typer.Argument(help="Node id, pod name, or pod.namespace.")],
-    kind: Annotated[ConfigKind, typer.Argument(help="Which resources.")] = ConfigKind.ALL,
-    istiod: Istiods = [DEFAULT],  # noqa: B006
-    output: Output = Format.TABLE,
-    timeout: Timeout = 30.0,
-) -> None:
-    """Show what istiod gives a proxy: names and versions as a table, whole resources with -o json or -o yaml.
-
-    isthmus proxy config web-1.shop
-    isthmus proxy config web-1.shop clusters -o json
-    isthmus proxy config sidecar~10.0.0.7~web-1.shop~shop.svc.cluster.local routes -o yaml
-    """
-    report = run_async(_config(istiod, proxy, "" if kind is ConfigKind.ALL else kind.value, timeout), timeout + 5)
-    states = {item.type: _type(item) for item in report.proxy.types}
-    rows = [
-        (type_, r.name, r.version, states.get(type_, "-")) for type_, found in report.resources.items() for r in found
-    ]
-    show(report, output, ("TYPE", "NAME", "VERSION", "STATE"), rows)
-
-
-async def _config(addresses: list[str], proxy: str, kind: str, timeout: float) -> ConfigReport:
-    """The answer of the first control plane that knows the proxy; what all of them said if none does."""
-    findings: list[Finding] = []
-    for address in addresses:
-        try:
-            return await ask_config(address, proxy, kind, timeout)
-        except InvalidInput as wrong:
-            findings += wrong.findings
-        except Unavailable as error:
-            findings.append(Finding(Severity.ERROR, "Unavailable", address, "", str(error), ""))
-    raise InvalidInput(findings)

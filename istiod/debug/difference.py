@@ -14,19 +14,24 @@ MAX_FIELDS = 200  # of one resource; the rest is counted
 _NAMES = ("name", "clusterName")
 
 
-def changed_resources(before: Configuration, after: Configuration, fields: bool) -> tuple[ResourceChange, ...]:
-    """Resources that came, went or have another content; with `fields`, what is different inside."""
-    found: list[ResourceChange] = []
+Pair = tuple[Resource | None, Resource | None]  # before and after, None = not there
+
+
+def changed_resources(before: Configuration, after: Configuration) -> dict[tuple[str, str], Pair]:
+    """Resources that came, went or have another content, by type URL and name."""
+    found: dict[tuple[str, str], Pair] = {}
     for url in TYPES:
         old, new = before.get(url, {}), after.get(url, {})
         for name in sorted(old.keys() | new.keys()):
             one, other = old.get(name), new.get(name)
             if one is None or other is None or one.version != other.version:
-                found.append(_change(url, name, one, other, fields))
-    return tuple(found)
+                found[url, name] = (one, other)
+    return found
 
 
-def _change(url: str, name: str, old: Resource | None, new: Resource | None, fields: bool) -> ResourceChange:
+def describe_change(url: str, name: str, pair: Pair, fields: bool) -> ResourceChange:
+    """A changed resource in words; with `fields`, what is different inside (never of secrets)."""
+    old, new = pair
     word = "added" if old is None else "removed" if new is None else "changed"
     if not fields or old is None or new is None or url == SECRET:
         return ResourceChange(TYPES[url], name, word)

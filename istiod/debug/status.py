@@ -20,6 +20,7 @@ from istiod.analyze.codes_of_parts import CODES
 from istiod.analyze.selection import annotated, select
 from istiod.api.kinds import Kind
 from istiod.ca.authority_files import AuthorityFiles
+from istiod.ca.credentials import gateway_secrets
 from istiod.debug.report import (
     AnalysisReport,
     ConfigReport,
@@ -50,6 +51,7 @@ from istiod.why.explain import explain
 from istiod.why.request import parse_request
 
 log = structlog.get_logger("findings")
+DIFF_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ class StatusSource:
         found = {*(snapshot.findings if snapshot else ()), *self.pipeline.findings, *self.authority.findings}
         if snapshot is not None:
             found.update(expired_credentials(table_of(snapshot, Kind.SECRET), datetime.now(UTC)))
-            found.update(item for view in self.pipeline.views for item in credential_findings(snapshot, view))
+            for view in self.pipeline.views:
+                found.update(credential_findings(snapshot, view, gateway_secrets(snapshot, view)))
         return sorted(found)
 
     def analysis(self) -> AnalysisReport:
@@ -151,19 +154,23 @@ class StatusSource:
         if before is None:
             message = "this control plane has not read its sources yet"
             raise InvalidInput([Finding(Severity.ERROR, "NotReady", "diff", "", message, "ask again")])
-        async with self.asked:
-            groups = [
-                Group(
-                    item.view,
-                    tuple(stream.proxy for stream in item.streams if stream.proxy is not None),
-                    item.delivery.configuration if item.delivery is not None else None,
-                    item.findings,
-                )
-                for item in self.pipeline.classes
-            ]
-            place = Place(settings.cluster, settings.network, settings.domain)
-            tables, ledger = self.ingest.tables, self.ingest.ledger
-            return await diff_report(settings.cluster, before, tables, place, ledger, groups, edit, question.fields)
+        try:
+            async with asyncio.timeout(DIFF_SECONDS), self.asked:
+                groups = [
+                    Group(
+                        item.view,
+                        tuple(stream.proxy for stream in item.streams if stream.proxy is not None),
+                        item.delivery.configuration if item.delivery is not None else None,
+                        item.findings,
+                    )
+                    for item in self.pipeline.classes
+                ]
+                place = Place(settings.cluster, settings.network, settings.domain)
+                tables, ledger = self.ingest.tables, self.ingest.ledger
+                return await diff_report(settings.cluster, before, tables, place, ledger, groups, edit, question.fields)
+        except TimeoutError as late:
+            message = f"comparing takes longer than {DIFF_SECONDS:g} s"
+            raise InvalidInput([Finding(Severity.ERROR, "TooLong", "diff", "", message, "ask less")]) from late
 
     def config(self, parameters: Mapping[str, str]) -> ConfigReport:
         """What the proxy named by `proxy` is to have, of the type `type` or of all; raises InvalidInput."""

@@ -15,10 +15,11 @@ from typing import TypeVar
 from federation.model.errors import InvalidInput
 from federation.model.findings import Finding, Severity
 from federation.model.names import NamespacedName
+from istiod.analyze.analysis import analyze
 from istiod.api.kinds import KINDS, Kind
 from istiod.api.meta import Invalid, Object
-from istiod.debug.difference import changed_resources
-from istiod.debug.report import ClassChange, DiffReport, ObjectChange
+from istiod.debug.difference import Pair, changed_resources, describe_change
+from istiod.debug.report import ClassChange, DiffReport, ObjectChange, ResourceChange
 from istiod.debug.views import findings_report
 from istiod.encode.resource import Configuration
 from istiod.events import Findings, Upsert
@@ -140,12 +141,12 @@ def _kept(old: Mapping[K, V], new: Mapping[K, V]) -> Mapping[K, V]:
 async def compare(
     before: Snapshot, after: Snapshot, groups: Sequence[Group], fields: bool
 ) -> tuple[tuple[ClassChange, ...], int, frozenset[Finding], frozenset[Finding]]:
-    """Classes that get something else, how many proxies get the same, and all findings before and after.
-
-    Lets others run between classes.
+    """Proxies that get something else, put together where it is the same, how many keep theirs, and the findings
+    before and after. Lets others run between classes.
     """
     changed = changes(before, after)
-    found: list[ClassChange] = []
+    found: dict[tuple[int, ...], tuple[tuple[ResourceChange, ...], list[str]]] = {}
+    described = _Descriptions(fields)
     unchanged = 0
     said, says = set(before.findings), set(after.findings)
     for group in groups:
@@ -161,13 +162,31 @@ async def compare(
             new = await encode_config(resolved)
             said.update(old_findings)
             says.update(resolved.findings)
-            resources = changed_resources(old, new, fields)
+            resources = tuple([await described(*item) for item in changed_resources(old, new).items()])
             if resources:
-                found.append(ClassChange(tuple(sorted(proxy.id for proxy in proxies)), resources))
+                same = tuple(map(id, resources))
+                found.setdefault(same, (resources, []))[1].extend(proxy.id for proxy in proxies)
             else:
                 unchanged += len(proxies)
-    found.sort(key=lambda item: item.proxies)
-    return tuple(found), unchanged, frozenset(said), frozenset(says)
+    made = [ClassChange(tuple(sorted(ids)), resources) for resources, ids in found.values()]
+    made.sort(key=lambda item: item.proxies)
+    return tuple(made), unchanged, frozenset(said), frozenset(says)
+
+
+class _Descriptions:
+    """Changes in words, each made once, as many classes share resources. What takes long is done in a thread."""
+
+    def __init__(self, fields: bool) -> None:
+        self._fields = fields
+        self._known: dict[tuple[str, ...], ResourceChange] = {}
+
+    async def __call__(self, name: tuple[str, str], pair: Pair) -> ResourceChange:
+        key = (*name, *(resource.version if resource is not None else "" for resource in pair))
+        known = self._known.get(key)
+        if known is None:
+            known = await asyncio.to_thread(describe_change, *name, pair, self._fields)
+            self._known[key] = known
+        return known
 
 
 async def _now(group: Group, before: Snapshot) -> tuple[Configuration, tuple[Finding, ...]]:
@@ -203,6 +222,7 @@ async def diff_report(
         return DiffReport(observer, True, objects, findings_report(edit.findings), (), (), 0)
     after = snapshot_after(before, edited, place, ledger)
     classes, unchanged, old, new = await compare(before, after, groups, fields)
+    old, new = old | set(analyze(before)), new | set(analyze(after))
     kinds = {kind for kind, _ in edit.objects}
     notes = ("what is inside Secrets is not compared",) if Kind.SECRET in kinds else ()
     return DiffReport(

@@ -61,6 +61,7 @@ _FREE = frozenset({"udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct"})  # ho
 _PACKAGE = re.compile(r"(?:envoy|xds|udpa)(?:\.[a-z][a-z0-9_]*)+")
 _VERSION_3 = re.compile(r"\.v3(?:alpha)?\.")
 MAX_UNKNOWN = 50
+_TYPES = "use a type of stock Envoy"
 _WRONG = (json_format.ParseError, TypeError, ValueError, AttributeError, KeyError, RecursionError)
 
 
@@ -100,6 +101,7 @@ def read_value(apply_to: ApplyTo, operation: Operation, text: str) -> Value:
         problems.append(Problem(".name", "is missing", "Envoy knows it by its name", "MissingField"))
         return Value(None, tuple(problems))
     broken = [Problem(*found, "correct the value") for found in broken_rules(message, message_type, operation.merges)]
+    broken += _bare_filters(message, "", operation.merges)
     return Value(None if broken else message, (*problems, *broken))
 
 
@@ -144,13 +146,43 @@ def _unknown_types(value: Any, path: str) -> Iterator[Problem]:
     if isinstance(url, str):
         if message_type(url) is None:
             old = ".v2." in url or url.startswith("type.googleapis.com/envoy.config.filter")
-            fix = "use the type of Envoy's v3 API" if old else "use a type of stock Envoy"
+            fix = "use the type of Envoy's v3 API" if old else _TYPES
             yield Problem(f"{path}.{_TYPE}", f"{url[:150]!r} is no message that is known", fix, "UnknownType")
             return
         if url.rpartition("/")[2] in _FREE:
+            yield from _free(value, path)
             return
     for key, item in value.items():
         yield from _unknown_types(item, f"{path}.{key}")
+
+
+def _free(value: dict[str, Any], path: str) -> Iterator[Problem]:
+    """What is wrong with data that Envoy reads as the message named beside it."""
+    url = value.get("type_url") or value.get("typeUrl")
+    if not isinstance(url, str):
+        return
+    made = message_type(url)
+    if made is None:
+        yield Problem(f"{path}.type_url", f"{url[:150]!r} is no message that is known", _TYPES, "UnknownType")
+        return
+    try:
+        json_format.ParseDict(value.get("value") or {}, made(), ignore_unknown_fields=True)
+    except _WRONG as wrong:
+        problem = _problem(wrong, value.get("value"))
+        yield replace(problem, path=f"{path}.value{problem.path}")
+
+
+def _bare_filters(message: Message, path: str, merged: bool) -> Iterator[Problem]:
+    """Filters without settings, which Envoy cannot know; one that is merged into another may have none."""
+    if isinstance(message, ListenerFilter | Filter | HttpFilter):
+        if not merged and message.WhichOneof("config_type") is None:
+            fix = "give the settings with their @type, even if they are empty"
+            yield Problem(f"{path}.typed_config", "is missing", fix, "MissingField")
+        return
+    for field, value in message.ListFields():
+        if field.is_repeated and field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for index, item in enumerate(value):
+                yield from _bare_filters(item, f"{path}.{field.name}[{index}]", False)
 
 
 _AT = re.compile(r' at "?[A-Za-z]\w*((?:\.\w+(?:\[[^\]]*\])?)*)"?\.*\s*$')

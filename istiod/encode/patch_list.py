@@ -32,6 +32,8 @@ def edit(items: Any, patch: PatchSpec, matches: Callable[[Any], bool], selective
     operation = patch.operation
     found = [index for index in range(len(items)) if matches(items[index])]
     if operation is Operation.REMOVE:
+        if len(found) < len(items):
+            found = [index for index in found if index < end_of(items)]  # what is left would end without an end
         for index in reversed(found):
             del items[index]
         return bool(found)

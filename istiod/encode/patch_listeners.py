@@ -65,8 +65,12 @@ class _Editor:
         return frozenset(self._done)
 
     def _chains(self) -> None:
-        """Chains that are removed or added; a chain whose filters are all gone goes too."""
+        """Chains that are removed or added; a chain whose filters are all gone goes too. A listener keeps one, as Envoy
+        takes none without.
+        """
         listener = self._listener
+        before = Listener()
+        before.CopyFrom(listener)
         for patch in self._of(ApplyTo.FILTER_CHAIN):
             if patch.operation is Operation.REMOVE:
                 self._edited(patch, listener.filter_chains, partial(self._is_chain, patch), False)
@@ -80,6 +84,8 @@ class _Editor:
                 del listener.filter_chains[index]
         if listener.HasField("default_filter_chain") and not listener.default_filter_chain.filters:
             listener.ClearField("default_filter_chain")
+        if not listener.filter_chains and not listener.HasField("default_filter_chain"):
+            listener.CopyFrom(before)
 
     def _chain(self, chain: FilterChain) -> None:
         for patch in self._of(ApplyTo.FILTER_CHAIN, merging=True):
@@ -91,7 +97,7 @@ class _Editor:
                 name = _target(patch).filter
                 self._edited(patch, filters, _named(name), _selective(patch, name))
         for patch in self._of(ApplyTo.NETWORK_FILTER, merging=True):
-            if self._is_chain(patch, chain) and merge_into(filters, patch, _named(_target(patch).filter)):
+            if self._is_chain(patch, chain) and merge_into(filters, patch, _mergeable(patch, _target(patch).filter)):
                 self._done.add(patch.ref)
         for item in filters:
             if item.name == CONNECTION_MANAGER:
@@ -116,7 +122,7 @@ class _Editor:
             elif not patch.operation.merges:
                 self._edited(patch, filters, _named(name), _selective(patch, name))
         for patch in inside:
-            if patch.operation.merges and merge_into(filters, patch, _named(_target(patch).sub_filter)):
+            if patch.operation.merges and merge_into(filters, patch, _mergeable(patch, _target(patch).sub_filter)):
                 self._done.add(patch.ref)
         if manager.HasField("route_config"):
             self._done |= patch_routes(manager.route_config, (p for p in patches if isinstance(p.target, RouteTarget)))
@@ -182,6 +188,14 @@ def _target(patch: PatchSpec) -> ListenerTarget:
 def _selective(patch: PatchSpec, name: str) -> bool:
     """Whether a patch of filters needs one of this name; INSERT_FIRST goes to the front in any case."""
     return bool(name) and patch.operation is not Operation.INSERT_FIRST
+
+
+def _mergeable(patch: PatchSpec, name: str) -> Callable[[Any], bool]:
+    """The filters that a patch may be merged into: of the name, or without one those with settings of its type."""
+    value = value_of(patch).message
+    if name or value is None or not value.HasField("typed_config"):
+        return _named(name)
+    return lambda item: bool(item.typed_config.type_url == value.typed_config.type_url)
 
 
 def _named(name: str) -> Callable[[Any], bool]:

@@ -7,6 +7,7 @@ Rules: ServiceEntry reference. The identity of an endpoint is the entry's namesp
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
 
 from federation.model.identity import SpiffeId
 from federation.model.labels import Labels
@@ -63,6 +64,12 @@ def workload_endpoint(
     )
 
 
+def _bare(address: str) -> str:
+    """A CIDR of one address as that address, which is what a listener and a host name of a route can be."""
+    network = ip_network(address, strict=False)
+    return str(network.network_address) if "/" in address and network.num_addresses == 1 else address
+
+
 def _port(port: api.ServicePort) -> ServicePort:
     name = port.name or f"port-{port.number}"
     protocol = protocol_word(port.protocol) if port.protocol else Protocol.AUTO
@@ -94,7 +101,7 @@ def _contribution(
         ports=ports,
         resolution=resolution,
         origin=Origin.SERVICE_ENTRY,
-        vips=spec.addresses,
+        vips=tuple(map(_bare, spec.addresses)),
         external=spec.location is api.Location.MESH_EXTERNAL,
         created=meta.created,
         labels=meta.labels,

@@ -134,7 +134,7 @@ def _opened(snapshot: Snapshot, view: ProxyView, port: InboundPort) -> ListenerS
     """The listener of a port that callers, or another proxy of the pod, dial themselves."""
     address = port.bind or ("0.0.0.0" if view.ipv4 else "::")
     mode = _mode(snapshot, view, port.number)
-    chains = tuple(_port_chains(snapshot, view, port, mode))
+    chains = tuple(map(guard_of(snapshot, view).over, _port_chains(snapshot, view, port, mode)))
     return ListenerSpec(
         name=f"{address}_{port.number}",
         address=address,

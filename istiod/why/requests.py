@@ -133,7 +133,7 @@ def _tokens(trail: Trail, context: Context, connection: HttpConnection, facts: F
     verdict = judge_tokens(connection.jwt, facts.request, context.now)
     causes = of_tokens(context.snapshot, context.view, verdict.issuer)
     if not verdict.passes:
-        raise trail.end("authentication", f"refused: the request {verdict.said}", causes, 401)
+        raise trail.end("authentication", f"refused: the request {verdict.said}", causes, verdict.status)
     trail.add("authentication", f"the request {verdict.said}", causes)
     return replace(facts, claims=verdict.claims)
 

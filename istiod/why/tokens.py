@@ -24,11 +24,14 @@ LEEWAY = 60.0  # seconds, Envoy's clock skew
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the request passes, why, and the claims that it then has (of the token whose issuer is `issuer`)."""
+    """Whether the request passes, why, and the claims that it then has (of the token whose issuer is `issuer`); if not,
+    the status that it gets.
+    """
 
     passes: bool
     said: str
     issuer: str = ""
+    status: int = 401
     claims: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -68,10 +71,11 @@ def _judge(provider: JwtProvider, request: Request, now: float) -> Verdict | Non
     said = claims.get("aud", [])
     audiences = set(said if isinstance(said, list) else [said])
     if provider.audiences and audiences.isdisjoint(provider.audiences):
-        return Verdict(False, f"has a token for {', '.join(map(str, audiences)) or 'nobody'}", provider.issuer)
+        said_whom = ", ".join(map(str, audiences)) or "nobody"
+        return Verdict(False, f"has a token for {said_whom}, and not for us", provider.issuer, 403)
     words = {key: claims[key].split() for key in provider.space_delimited if isinstance(claims.get(key), str)}
     said_well = f"has a token of {provider.issuer!r} (its signature is not checked here)"
-    return Verdict(True, said_well, provider.issuer, {**claims, **words})
+    return Verdict(True, said_well, provider.issuer, claims={**claims, **words})
 
 
 def _tokens(provider: JwtProvider, request: Request) -> Iterator[str]:

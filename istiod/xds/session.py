@@ -128,7 +128,7 @@ class Session:
     def on_secrets(self, secrets: Mapping[str, Resource], absent: frozenset[str] = NOTHING) -> None:
         """The proxy's own secrets, by name; `absent` names are known not to be there, of all others it is not known.
 
-        Delta clients are told of absence, which ends their wait: Envoy keeps what it has of a secret and warms the rest.
+        Delta clients are told of absence, which ends their wait: Envoy keeps what it has of a secret, and warms up.
         """
         old, self._secrets = self._secrets, secrets
         missed, self._absent = absent - self._absent, absent

@@ -63,7 +63,6 @@ def test_values_that_envoy_knows(apply_to: ApplyTo, value: Any) -> None:
             [(".circuit_breakers.thresholds[1].max_connection", "is no field")],
         ),
         (ApplyTo.HTTP_FILTER, lua(code="x"), [(".typed_config.code", "is no field")]),
-        (ApplyTo.HTTP_FILTER, {"name": "lua", "config": {}}, [(".config", "is no field")]),
     ],
 )  # fmt: skip
 def test_unknown_fields_cost_themselves_alone(apply_to: ApplyTo, value: Any, problems: list[tuple[str, str]]) -> None:
@@ -97,6 +96,14 @@ def test_unknown_fields_cost_themselves_alone(apply_to: ApplyTo, value: Any, pro
          f"'{TYPE}envoy.config.filter.http.lua.v2.Lua' is no message that is known"),
         (ApplyTo.HTTP_FILTER, {"name": "x", "typed_config": {"@type": LIMIT, "token_bucket": {"max_tokens": "a"}}},
          "InvalidValue", ".typed_config.token_bucket.max_tokens", "'a' is no whole number"),
+        (ApplyTo.HTTP_FILTER, {"name": "x", "typed_config": {"@type": STRUCT, "type_url": f"{TYPE}stats.PluginConfig"}},
+         "UnknownType", ".typed_config.type_url", f"'{TYPE}stats.PluginConfig' is no message that is known"),
+        (ApplyTo.HTTP_FILTER, {"name": "x", "typed_config": {
+            "@type": STRUCT, "type_url": LIMIT, "value": {"token_bucket": {"max_tokens": "a"}}}},
+         "InvalidValue", ".typed_config.value.token_bucket.max_tokens", "'a' is no whole number"),
+        (ApplyTo.HTTP_FILTER, {"name": "x"}, "MissingField", ".typed_config", "is missing"),
+        (ApplyTo.LISTENER_FILTER, {"name": "x"}, "MissingField", ".typed_config", "is missing"),
+        (ApplyTo.FILTER_CHAIN, {"filters": [{"name": "x"}]}, "MissingField", ".filters[0].typed_config", "is missing"),
         (ApplyTo.ROUTE_CONFIGURATION, {"virtual_hosts": [{"typed_per_filter_config": {"x": {"@type": "y"}}}]},
          "UnknownType", ".virtual_hosts[0].typed_per_filter_config.x.@type", "'y' is no message that is known"),
     ],
@@ -107,6 +114,13 @@ def test_wrong_values_are_left_out(apply_to: ApplyTo, value: Any, code: str, pat
 
 def test_what_is_merged_needs_no_name() -> None:
     assert read(ApplyTo.CLUSTER, {"lb_policy": "RANDOM"}, Operation.MERGE) == (True, [])
+
+
+def test_a_filter_that_is_merged_into_another_needs_no_settings_and_one_that_comes_along_does() -> None:
+    assert read(ApplyTo.HTTP_FILTER, {"name": "x"}, Operation.MERGE) == (True, [])
+    added = {"listener_filters": [{"name": "envoy.filters.listener.proxy_protocol"}]}
+    problem = ("ERROR", "MissingField", ".listener_filters[0].typed_config", "is missing")
+    assert read(ApplyTo.LISTENER, added, Operation.MERGE) == (False, [problem])
 
 
 def test_only_envoys_messages_are_looked_for() -> None:

@@ -25,7 +25,7 @@ ROUTER = {
     "typed_config": {"@type": f"{TYPE}envoy.extensions.filters.http.router.v3.Router"},
 }
 LUA_TYPE = f"{TYPE}envoy.extensions.filters.http.lua.v3.Lua"
-ADDED = {"name": "added"}
+ADDED = {"name": "added", "typed_config": {"@type": f"{TYPE}envoy.extensions.filters.http.cors.v3.Cors"}}
 for url in (
     LUA_TYPE,
     f"{TYPE}envoy.extensions.filters.http.router.v3.Router",
@@ -99,7 +99,7 @@ def requests(made: Listener, index: int = 0) -> list[str]:
 
 def test_a_listener_is_merged() -> None:
     made = listener()
-    value = {"per_connection_buffer_limit_bytes": 1024, "listener_filters": [{"name": "three"}]}
+    value = {"per_connection_buffer_limit_bytes": 1024, "listener_filters": [{**ADDED, "name": "three"}]}
     assert patch_listener(made, [patch(ApplyTo.LISTENER, Operation.MERGE, value)])
     assert made.per_connection_buffer_limit_bytes.value == 1024
     assert [item.name for item in made.listener_filters] == ["one", "two", "three"]
@@ -107,7 +107,7 @@ def test_a_listener_is_merged() -> None:
 
 def test_lists_are_written_over_where_that_is_said() -> None:
     made = listener()
-    value = {"listener_filters": [{"name": "three"}]}
+    value = {"listener_filters": [{**ADDED, "name": "three"}]}
     assert patch_listener(made, [patch(ApplyTo.LISTENER, Operation.MERGE_AND_REPLACE_LIST, value)])
     assert [item.name for item in made.listener_filters] == ["three"]
 
@@ -179,12 +179,28 @@ def test_chains_are_merged_added_and_removed() -> None:
     value = {"transport_socket_connect_timeout": "3s"}
     assert patch_listener(made, [patch(ApplyTo.FILTER_CHAIN, Operation.MERGE, value, ListenerTarget(chain="b"))])
     assert [item.transport_socket_connect_timeout.seconds for item in made.filter_chains] == [0, 3]
-    assert patch_listener(made, [patch(ApplyTo.FILTER_CHAIN, Operation.ADD, chain("c"))])
+    assert patch_listener(made, [patch(ApplyTo.FILTER_CHAIN, Operation.ADD, chain("c", filters=()))])
     assert [item.name for item in made.filter_chains] == ["a", "b", "c"]
     assert patch_listener(made, [patch(ApplyTo.FILTER_CHAIN, Operation.REMOVE, None, ListenerTarget(chain="a"))])
     assert [item.name for item in made.filter_chains] == ["b", "c"]
     assert patch_listener(made, [patch(ApplyTo.FILTER_CHAIN, Operation.REMOVE, None, ListenerTarget(chain="rest"))])
     assert not made.HasField("default_filter_chain")
+
+
+def test_what_ends_a_chain_stays_while_others_are_there() -> None:
+    made = listener()
+    assert not patch_listener(made, [patch(ApplyTo.NETWORK_FILTER, Operation.REMOVE, None, ListenerTarget(filter=HCM))])
+    target = ListenerTarget(filter=HCM, sub_filter=ROUTER["name"])
+    assert not patch_listener(made, [patch(ApplyTo.HTTP_FILTER, Operation.REMOVE, None, target)])
+    assert network(made) == ["first", HCM]
+    assert requests(made) == ["a-cors", ROUTER["name"]]
+
+
+def test_the_last_chains_stay() -> None:
+    made = listener()
+    assert patch_listener(made, [patch(ApplyTo.FILTER_CHAIN, Operation.REMOVE)])
+    assert [item.name for item in made.filter_chains] == ["a", "b"]
+    assert made.default_filter_chain.name == "rest"
 
 
 def test_a_chain_without_filters_goes() -> None:
@@ -296,6 +312,17 @@ def test_a_class_of_filters_has_its_place(filter_class: FilterClass, expected: l
     made.filter_chains.add().filters.add(name=HCM).typed_config.Pack(said)
     assert patch_listener(made, [patch(ApplyTo.HTTP_FILTER, Operation.ADD, ADDED, None, filter_class)])
     assert [name.removeprefix("envoy.filters.http.").removesuffix("_authn") for name in requests(made)] == expected
+
+
+@pytest.mark.parametrize("operation", [Operation.MERGE, Operation.MERGE_AND_REPLACE_LIST])
+def test_a_merge_without_a_name_means_the_filters_of_its_type(operation: Operation) -> None:
+    made = listener()
+    before = made.filter_chains[0].filters[0].SerializeToString()
+    value = {"name": HCM, "typed_config": {"@type": MANAGER, "upgrade_configs": [{"upgrade_type": "websocket"}]}}
+    assert patch_listener(made, [patch(ApplyTo.NETWORK_FILTER, operation, value)])
+    assert made.filter_chains[0].filters[0].SerializeToString() == before
+    assert [upgrade.upgrade_type for upgrade in manager(made).upgrade_configs] == ["websocket"]
+    assert manager(made).stat_prefix == "a"
 
 
 @pytest.mark.parametrize(

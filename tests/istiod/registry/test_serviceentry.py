@@ -62,6 +62,11 @@ def test_dns_without_endpoints_looks_up_its_own_host(build: Build) -> None:
     assert (endpoint.address, endpoint.port("http")) == ("one.test", 8080)
 
 
+def test_a_network_of_one_address_is_that_address(build: Build) -> None:
+    text = INLINE.replace("[10.255.0.1]", "[10.255.0.1/32, 'fd00::1/128', 10.254.0.0/16, 10.253.0.1]")
+    assert build(text).services[KEY].vips == ("10.255.0.1", "fd00::1", "10.254.0.0/16", "10.253.0.1")
+
+
 def test_oldest_of_two_entries_wins_whatever_their_order(build: Build) -> None:
     younger = INLINE.replace("name: one,", "name: aaa,").replace("2024", "2025").replace("10.0.0.1", "10.0.0.7")
     for text in (INLINE + younger, younger + INLINE):
