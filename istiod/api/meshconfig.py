@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from federation.model.findings import Severity
+from istiod.api import providers, proxytracing
 from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive, TrafficPolicy
 from istiod.api.fields import Duration, Model, Port
 from istiod.api.formats import format_problem
@@ -238,22 +239,45 @@ class MeshConfig(Model):
     service_scope_configs: tuple[dict[str, Any], ...] = ()
 
 
-_NOT_FOLLOWED = (
-    "ca_certificates", "certificates", "ca",
-    "enable_envoy_access_log_service", "ingress_selector", "ingress_class", "ingress_controller_mode",
-    "disable_envoy_listener_log", "verify_certificate_at_client", "config_sources", "service_scope_configs",
-    "proxy_listen_port", "proxy_inbound_listen_port",
-)  # fmt: skip
+_AT_START = "is for whoever starts the proxy; istiod does nothing with it"
+_UNUSED = "has no effect yet"
+_FOLLOWED = {"tracing", "tracing_service_name", "zipkin_address", "gateway_topology", "proxy_headers"}
 
-
+# Message -> Python name of the field -> what happens where it is set. docs/compatibility.md is made of it too.
+NOT_FOLLOWED: Mapping[type[Model], Mapping[str, str]] = {
+    MeshConfig: dict.fromkeys(
+        (
+            "ca_certificates", "certificates", "ca", "enable_envoy_access_log_service", "ingress_selector",
+            "ingress_class", "ingress_controller_mode", "ingress_service", "disable_envoy_listener_log",
+            "verify_certificate_at_client", "config_sources", "service_scope_configs", "proxy_listen_port",
+            "proxy_inbound_listen_port", "enable_prometheus_merge",
+        ),
+        _UNUSED,
+    ),
+    ProxyConfig: {
+        **dict.fromkeys(ProxyConfig.model_fields.keys() - _FOLLOWED, _AT_START),
+        **dict.fromkeys(("sds", "envoy_access_log_service", "envoy_metrics_service"), _UNUSED),
+    },
+    ProxyHeaders: {"metadata_exchange_headers": _UNUSED},
+    ProxyTracing: dict.fromkeys(proxytracing.NOT_BUILT, _UNUSED),
+    ExtensionProvider: dict.fromkeys(providers.NOT_BUILT, _UNUSED),
+}  # fmt: skip
 _OURS_TOO = {"proxy_listen_port": 15001, "proxy_inbound_listen_port": 15006}
 
 
-def ignored_settings(mesh: MeshConfig) -> tuple[str, ...]:
-    """Settings that were given and have no effect yet, as Istio spells them."""
-    given = mesh.model_fields_set
-    said = (name for name in _NOT_FOLLOWED if name in given and getattr(mesh, name) != _OURS_TOO.get(name))
-    return tuple(str(MeshConfig.model_fields[name].alias) for name in said)
+def ignored_settings(mesh: MeshConfig) -> Iterator[Problem]:
+    """Settings that were given and that istiod does nothing with."""
+    headers = mesh.default_config.proxy_headers or ProxyHeaders()
+    messages: tuple[tuple[Model, str], ...] = (
+        (mesh, ""), (mesh.default_config, "defaultConfig."), (headers, "defaultConfig.proxyHeaders."),
+    )  # fmt: skip
+    for message, path in messages:
+        for name, what in NOT_FOLLOWED[type(message)].items():
+            if name not in message.model_fields_set or getattr(message, name) == _OURS_TOO.get(name):
+                continue
+            severity = Severity.INFO if what == _AT_START else Severity.WARNING
+            alias = type(message).model_fields[name].alias
+            yield Problem(f"{path}{alias}", what, "do not rely on it", "SettingIgnored", severity)
 
 
 def validate_mesh(mesh: MeshConfig) -> Iterator[Problem]:

@@ -95,11 +95,7 @@ def parse_mesh_config(
     mesh, problems = validate_model(MeshConfig, {**data, "isthmus": settings}, "")
     problems += list(validate_mesh(mesh)) if mesh is not None else []
     usable = not any(problem.severity is Severity.ERROR for problem in problems)
-    ignored = ignored_settings(mesh) if mesh is not None else ()
-    problems += [
-        Problem(field, "has no effect yet", "do not rely on it", "SettingIgnored", Severity.WARNING)
-        for field in ignored
-    ]
+    problems += list(ignored_settings(mesh)) if mesh is not None else []
     return mesh if usable else None, tuple(_of(problem, name) for problem in problems)
 
 

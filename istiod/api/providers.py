@@ -155,7 +155,7 @@ BUILT_IN = (
     ExtensionProvider(name="stackdriver", stackdriver={}),
     ExtensionProvider(name="envoy", envoy_file_access_log=EnvoyFileAccessLog()),
 )
-_NOT_BUILT = ("datadog", "lightstep", "skywalking", "stackdriver", "opencensus", "sds")
+NOT_BUILT = ("datadog", "lightstep", "skywalking", "stackdriver", "opencensus", "sds")
 
 
 def kind_of(provider: ExtensionProvider) -> str:
@@ -189,7 +189,7 @@ def check_providers(providers: tuple[ExtensionProvider, ...]) -> Iterator[Proble
 
 
 def _check_kind(provider: ExtensionProvider, kind: str, path: str) -> Iterator[Problem]:
-    if kind in _NOT_BUILT:
+    if kind in NOT_BUILT:
         yield _ignored(path)
     service, _ = service_of(provider)
     if kind in _SERVED and not _SERVICE.fullmatch(service):

@@ -35,7 +35,7 @@ class ProxyTracing(Model):
     tls_settings: dict[str, Any] | None = None
 
 
-_TRACERS_NOT_BUILT = ("lightstep", "datadog", "stackdriver", "opencensus_agent", "tls_settings")
+NOT_BUILT = ("lightstep", "datadog", "stackdriver", "opencensus_agent", "tls_settings")
 
 
 def check_proxy_tracing(tracing: ProxyTracing) -> Iterator[Problem]:
@@ -47,7 +47,7 @@ def check_proxy_tracing(tracing: ProxyTracing) -> Iterator[Problem]:
         if not host or not colon or not port.isdecimal() or not 0 < int(port) <= 65535:
             shown = f"{tracing.zipkin.address[:80]!r}"
             yield Problem(f"{path}.zipkin.address", f"{shown} is no host:port", "write zipkin.istio-system:9411")
-    for name in _TRACERS_NOT_BUILT:
+    for name in NOT_BUILT:
         if getattr(tracing, name) is not None:
             alias = ProxyTracing.model_fields[name].alias
             message, fix = "has no effect yet", "use extensionProviders and a Telemetry"

@@ -6,7 +6,7 @@ Run by scripts/compatibility. Input: the catalogue of kinds and the table of fie
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -14,15 +14,33 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from istiod.api import destinationrule, providers, workloadgroup
+from istiod.api.gatewayapi import filters
 from istiod.api.kinds import KINDS, UNBUILT, KindInfo
-from istiod.api.meshconfig import MeshConfig, MeshNetworks, not_followed
+from istiod.api.meshconfig import NOT_FOLLOWED, MeshConfig, MeshNetworks
 from istiod.resolve.unsupported import NOT_BUILT, messages_in
 
+_ANSWERS_500 = "its rule answers 500, and its status says so"
+
+# What other findings, or a status, say where it is set.
+_SAID: Mapping[Any, Mapping[str, str]] = {
+    workloadgroup.WorkloadGroup: dict.fromkeys(
+        ("metadata", "template", "probe"), "has no effect yet, as nothing registers workloads of a group"
+    ),
+    filters.HTTPFilter: dict.fromkeys(("extension_ref", "external_auth"), _ANSWERS_500),
+    filters.GRPCFilter: {"extension_ref": _ANSWERS_500},
+    destinationrule.OutlierDetection: {"consecutive_errors": "has no effect; consecutive5xxErrors took its place"},
+    providers.HttpHeader: {"env_name": "has no effect yet"},
+    providers.OpenTelemetry: {"dynatrace_sampler": "has no effect yet"},
+    providers.ResourceDetectors: {"dynatrace": "has no effect yet"},
+}
+WITHOUT_EFFECT: Mapping[Any, Mapping[str, str]] = {**NOT_BUILT, **NOT_FOLLOWED, **_SAID}
 HEAD = """# What of Istio's API is followed
 
-Made by `scripts/compatibility` from the models that read the API: do not edit. A field that is not listed here is no field of this
-version; it is refused with an error that names it. A field marked "no" is read, has the effect that is said, and is named by a finding
-(`FieldNotSupported`, in `isthmus analyze`, `isthmus status` and istiod's log) wherever it is set. Nothing is ignored in silence.
+Made by `scripts/compatibility` from the models that read the API: do not edit. A field that is not listed here is no
+field of this version; it is refused with an error that names it. A field marked "no" is read, has the effect that is
+said, and is named by a finding in `isthmus analyze`, `isthmus status` and istiod's log wherever it is set. Nothing is
+ignored in silence.
 """
 
 
@@ -33,11 +51,12 @@ def render() -> str:
 
 def _lines() -> Iterator[str]:
     yield HEAD
-    kinds = [info for info in KINDS.values() if any("." in group for group in info.groups) and not info.whole]
+    kinds = kinds_of_istio()
     yield "| kind | API group | where it is invalid |\n|---|---|---|"
     for info in kinds:
         invalid = "what it selects fails closed" if info.security else "it counts as absent"
-        yield f"| [{_name(info)}](#{_anchor(_name(info))}) | {', '.join(sorted(info.groups))} | {invalid}, with findings |"
+        link = f"[{_name(info)}](#{_anchor(_name(info))})"
+        yield f"| {link} | {', '.join(sorted(info.groups))} | {invalid}, with findings |"
     for kind, group in UNBUILT.items():
         yield f"| {kind} | {group} | not followed: a finding (`KindNotSupported`) names each object |"
     for info in kinds:
@@ -46,8 +65,17 @@ def _lines() -> Iterator[str]:
     yield from _kind("MeshNetworks", MeshNetworks)
 
 
+def kinds_of_istio() -> list[KindInfo]:
+    """Istio's kinds and those of the Gateway API."""
+    return [
+        info
+        for info in KINDS.values()
+        if any(group.endswith(("istio.io", "gateway.networking.k8s.io")) for group in info.groups)
+    ]
+
+
 def _name(info: KindInfo) -> str:
-    return info.called and f"{info.called} (Gateway API)" or info.kind.value
+    return (info.called and f"{info.called} (Gateway API)") or info.kind.value
 
 
 def _anchor(text: str) -> str:
@@ -56,18 +84,19 @@ def _anchor(text: str) -> str:
 
 def _kind(name: str, model: type[BaseModel]) -> Iterator[str]:
     yield f"\n## {name}\n"
-    for message in _messages(model):
+    for message in messages_of(model):
         if message is not model:
             yield f"\n### {name}: {message.__name__}\n"
         yield from _fields(message)
 
 
-def _messages(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """A message and those inside, each once, in the order of fields."""
+def messages_of(model: type[BaseModel]) -> list[type[BaseModel]]:
+    """A message and those inside that have an effect, each once, in the order of fields."""
     found: dict[type[BaseModel], None] = {model: None}
     for message in iter(waiting := [model]):
-        for field in message.model_fields.values():
-            fresh = [inner for inner in messages_in(field.annotation) if inner not in found]
+        for name, field in message.model_fields.items():
+            used = name not in WITHOUT_EFFECT.get(message, {})
+            fresh = [inner for inner in messages_in(field.annotation) if used and inner not in found]
             found.update(dict.fromkeys(fresh))
             waiting += fresh
     return list(found)
@@ -76,7 +105,7 @@ def _messages(model: type[BaseModel]) -> list[type[BaseModel]]:
 def _fields(message: type[BaseModel]) -> Iterator[str]:
     yield "| field | type | followed |\n|---|---|---|"
     for name, field in message.model_fields.items():
-        what = NOT_BUILT.get(message, {}).get(name) or not_followed(message, name)
+        what = WITHOUT_EFFECT.get(message, {}).get(name)
         yield f"| `{field.alias or name}` | {_type(field.annotation, field)} | {f'no: {what}' if what else 'yes'} |"
 
 

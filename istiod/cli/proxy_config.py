@@ -23,6 +23,9 @@ MAX_DUMP_BYTES = 256 << 20
 NEEDS_ALL = ("routes", "endpoints")
 
 
+_NODE = ("id", "cluster", "locality", "metadata", "user_agent_name")  # of Envoy's node; the rest is long
+
+
 class ConfigKind(StrEnum):
     """Which resources of a proxy to show."""
 
@@ -195,7 +198,7 @@ def _bootstrap(items: list[Item], live: bool) -> None:
         rows: list[tuple[str, str]]
         if live:
             node, static = field(item.content, "node"), field(item.content, "static_resources")
-            rows = [(key, _text(value)) for key, value in (node or {}).items() if not str(key).startswith("user_agent")]
+            rows = [(key, _text(value)) for key, value in (node or {}).items() if key in _NODE]
             rows += [("static clusters", ", ".join(str(field(c, "name")) for c in fields(static, "clusters")))]
         else:
             rows = [(key, _text(value)) for key, value in item.content.items()]

@@ -192,7 +192,7 @@ def _selective(patch: PatchSpec, name: str) -> bool:
 
 def _mergeable(patch: PatchSpec, name: str) -> Callable[[Any], bool]:
     """The filters that a patch may be merged into: of the name, or without one those with settings of its type."""
-    value = value_of(patch).message
+    value: Any = value_of(patch).message
     if name or value is None or not value.HasField("typed_config"):
         return _named(name)
     return lambda item: bool(item.typed_config.type_url == value.typed_config.type_url)

@@ -6,6 +6,8 @@ routes (`outbound|<port>||<host>`). Rules of VirtualServices hold as in a sideca
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from federation.model.service import Protocol
 from federation.model.sni import OutboundName
 from istiod.resolve.domains import short_names
@@ -13,7 +15,7 @@ from istiod.resolve.routes import default_routes, flatten, rule_routes
 from istiod.resolve.scope import Scope
 from istiod.resolve.sidecar_routes import action_context, mesh_caller
 from istiod.resolve.specs.listener import MATCH_ALL, Direction, FilterChainSpec, HttpConnection, ListenerSpec
-from istiod.resolve.specs.route import RouteConfigSpec, VirtualHostSpec
+from istiod.resolve.specs.route import RouteAction, RouteConfigSpec, RouteSpec, VirtualHostSpec
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
@@ -37,10 +39,18 @@ def proxyless_listeners(
                     rule_routes(rule, mesh_caller(view, port.number), context, service.host) if rule is not None else []
                 )
                 found = flatten(groups) if groups else default_routes(service, port, context)
+                found = tuple(map(_for_client, found))
                 routes.append(RouteConfigSpec(name, (VirtualHostSpec(f"{service.host}:{port.number}", ("*",), found),)))
                 hosts = (service.host, *short_names(service.host, view.dns_domain))
                 listeners += [_listener(f"{host}:{port.number}", name) for host in hosts]
     return tuple(listeners), tuple(routes)
+
+
+def _for_client(route: RouteSpec) -> RouteSpec:
+    """gRPC's client knows one bound of a call, that of the whole stream."""
+    if not isinstance(route.action, RouteAction):
+        return route
+    return replace(route, action=replace(route.action, whole_stream=True))
 
 
 def _listener(target: str, route: str) -> ListenerSpec:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from federation.model.names import host_matches
-from federation.model.service import Service
+from federation.model.service import Protocol, Service
 from istiod.resolve.config import resolve_view
 from istiod.resolve.connection import BLACK_HOLE, PASSTHROUGH
 from istiod.resolve.domains import service_domains
@@ -84,7 +84,8 @@ def _inbound(trail: Trail, context: Context, own_address: str) -> None:
     snapshot, view, request = context.snapshot, context.view, trail.request
     port = _workload_port(trail, view, request.port)
     ours = [listener for listener in context.config.listeners if listener.direction is Direction.INBOUND]
-    connection = _connection(request, own_address, port)
+    made = _mesh_connection(view, request, own_address, port) if request.principal else None
+    connection = made or _connection(request, own_address, port)
     opened = dialled_listener((listener for listener in ours if listener.name != VIRTUAL_INBOUND), connection)
     listener = opened or next((listener for listener in ours if listener.name == VIRTUAL_INBOUND), None)
     if listener is None:
@@ -184,20 +185,24 @@ def _usable(addresses: tuple[str, ...], view: ProxyView) -> Iterator[str]:
 
 
 def _connection(request: Request, address: str, port: int) -> Connection:
-    if request.principal:
-        version = ALPN_HTTP2 if (request.header("content-type") or "").startswith("application/grpc") else ALPN_HTTP1
-        protocols = version if request.is_http else ALPN_TCP
-        return Connection(address, port, request.source, True, "", protocols)
-    if request.speaks_tls:
+    """A connection of somebody who is no sidecar calling another."""
+    if request.speaks_tls or request.principal:
         offered = ("h2", "http/1.1") if request.is_http else ()
         return Connection(address, port, request.source, True, request.server_name, offered)
     return Connection(address, port, request.source, protocols=("http/1.1",) if request.is_http else ())
 
 
+def _mesh_connection(view: ProxyView, request: Request, address: str, port: int) -> Connection:
+    """Mutual TLS of a sidecar, which offers what the port is declared to speak (`istiod.resolve.tls.mesh_alpn`)."""
+    declared = next((target.port.protocol for target in view.targets if target.target_port == port), Protocol.AUTO)
+    offered = ALPN_HTTP2 if declared.is_http2 else ALPN_HTTP1 if declared.is_http else ALPN_TCP
+    return Connection(address, port, request.source, True, "", offered)
+
+
 def _met(trail: Trail, listener: ListenerSpec, said: str, causes: tuple[Cause, ...]) -> None:
     trail.listener = listener.name
-    where = f"{listener.address}:{listener.port}" if listener.port else listener.address
-    trail.add("listener", f"{listener.name} ({where})" + (f", {said}" if said else ""), causes)
+    where = f" ({listener.address}:{listener.port})" if listener.port else ""
+    trail.add("listener", f"{listener.name}{where}" + (f", {said}" if said else ""), causes)
     if listener.patches:
         said = "patches may change this listener; what they do is not followed here"
         trail.add("patches", said, of_patches(listener.patches))

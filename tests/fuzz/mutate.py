@@ -1,4 +1,4 @@
-"""Objects that nobody would write: seeds of every kind (goldens, pools, cases) with parts changed, taken away, or added.
+"""Objects that nobody would write: seeds of every kind (goldens, pools, cases) with parts changed, removed or added.
 
 Knows the models only to find fields to add. Everything is drawn from one `random.Random`, so a seed number repeats it.
 """
@@ -85,7 +85,7 @@ class Mutator:
         whole = info is not None and info.whole
         places = list(_places(item if whole else item.get("spec"), info.model if info is not None else None))
         if not places:
-            item["spec"] = self._chance.choice(ODD)
+            item["spec"] = self._odd()
             return
         holder, key, model = self._chance.choice(places)
         match self._chance.randrange(8):
@@ -100,7 +100,7 @@ class Mutator:
             case 4 | 5 if str(key) in self._corpus:
                 holder[key] = copy.deepcopy(self._chance.choice(self._corpus[str(key)]))
             case 6:
-                holder[key] = self._chance.choice((*TEXTS, *NUMBERS, *ODD))
+                holder[key] = self._chance.choice((*TEXTS, *NUMBERS, self._odd()))
             case _:
                 holder[key] = self._like(holder[key])
 
@@ -112,6 +112,9 @@ class Mutator:
             name = str(field.alias)
             known = self._corpus.get(name)
             holder[name] = copy.deepcopy(self._chance.choice(known)) if known else self._made(field.annotation)
+
+    def _odd(self) -> Json:
+        return copy.deepcopy(self._chance.choice(ODD))
 
     def _made(self, annotation: Any) -> Json:
         """A value of a type."""
@@ -140,10 +143,10 @@ class Mutator:
             case str():
                 return self._chance.choice(TEXTS)
             case list():
-                return value * 2
+                return value + copy.deepcopy(value)
             case dict():
-                return {**value, self._chance.choice(TEXTS): self._chance.choice((*TEXTS, *ODD))}
-        return self._chance.choice(ODD)
+                return {**value, self._chance.choice(TEXTS): self._chance.choice((*TEXTS, self._odd()))}
+        return self._odd()
 
 
 def _places(value: Json, model: type[BaseModel] | None) -> Iterator[tuple[Any, Any, type[BaseModel] | None]]:

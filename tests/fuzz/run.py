@@ -95,12 +95,12 @@ def main() -> int:
     said = parser.parse_args()
     envoy = Path(sys.executable).parent / "envoy"
     done, objects, reason = fuzz(said.seed, None, said.minutes * 60, said.size, envoy)
-    print(
-        f"seed {said.seed}: {done} rounds of {said.size} objects, {done * len(PROXIES)} configurations given to Envoy"
+    sys.stdout.write(
+        f"seed {said.seed}: {done} rounds of {said.size} objects, {done * len(PROXIES)} configurations given to Envoy\n"
     )
     if not reason:
         return 0
-    print(yaml.safe_dump_all(objects), reason, sep="\n")
+    sys.stdout.write(f"{yaml.safe_dump_all(objects)}\n{reason}\n")
     return 1
 
 

@@ -1,7 +1,7 @@
 """From a case's YAML to what its proxy gets, and to a bootstrap with all of it that a real Envoy can judge.
 
 A case is a folder with `input.yaml` and one `expected.<cds|eds|lds|rds>.yaml`. The first document of the input says
-who the proxy is, which resources of that type are compared (by name, with wildcards), and MeshConfig and MeshNetworks, and
+who the proxy is, which resources of that type are compared (by name, with wildcards), MeshConfig and MeshNetworks, and
 the codes of errors that are meant; the others are the mesh's objects.
 """
 
@@ -80,7 +80,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def case(case_name: str) -> Case:
     directory = HERE / case_name
     head, rest = (directory / "input.yaml").read_text().split("\n---\n", 1)
-    said = yaml.safe_load(head)
+    return read_case(directory, yaml.safe_load(head), rest)
+
+
+def read_case(directory: Path, said: Json, rest: str) -> Case:
+    """A case out of its first document and the others."""
     proxy = ProxyBootstrap(
         **{
             "type": "sidecar",
@@ -98,8 +102,8 @@ def case(case_name: str) -> Case:
             "token_file": Path("token"),
             "directory": Path(),
             "admin_socket": Path("admin.sock"),
-            "locality": Locality.parse(said["proxy"].pop("locality", "")),
             **said["proxy"],
+            "locality": Locality.parse(said["proxy"].get("locality", "")),
         }
     )
     snapshot = _snapshot(rest, said.get("mesh", {}), said.get("networks", {}))
@@ -145,6 +149,10 @@ def _resources(
 
 @pytest.fixture(scope="session")
 def secret() -> Callable[[str, bool], Json]:
+    return make_secret()
+
+
+def make_secret() -> Callable[[str, bool], Json]:
     """Makes an Envoy secret of a name: a certificate with its key, or roots."""
     now = datetime.now(UTC)
     root, key = make_root("m1", now), generate_key()
@@ -162,23 +170,23 @@ def secret() -> Callable[[str, bool], Json]:
 
 @pytest.fixture
 def whole_bootstrap(secret: Callable[[str, bool], Json]) -> Callable[[Case, Path], Path]:
-    """Writes one static bootstrap with everything of a case: what would come by xDS stands where it is used, and
-    secrets lie in files.
+    return lambda case, directory: write_whole(case, directory, secret)
+
+
+def write_whole(case: Case, directory: Path, secret: Callable[[str, bool], Json]) -> Path:
+    """Write one static bootstrap with everything of a case: what would come by xDS stands where it is used, and secrets
+    lie in files.
     """
-
-    def write(case: Case, directory: Path) -> Path:
-        whole = _Whole(case, directory, secret)
-        bootstrap = render_bootstrap(case.proxy)
-        del bootstrap["dynamic_resources"]
-        clusters, listeners = bootstrap["static_resources"]["clusters"], bootstrap["static_resources"]["listeners"]
-        clusters[:] = [cluster for cluster in clusters if cluster["name"] != "xds-grpc"]  # that is not at test here
-        clusters += [_stub("sds-grpc"), *map(whole.cluster, case.resources["cds"].values())]
-        listeners += map(whole.listener, case.resources["lds"].values())
-        path = directory / "bootstrap.json"
-        path.write_text(json.dumps(bootstrap))
-        return path
-
-    return write
+    whole = _Whole(case, directory, secret)
+    bootstrap = render_bootstrap(case.proxy)
+    del bootstrap["dynamic_resources"]
+    clusters, listeners = bootstrap["static_resources"]["clusters"], bootstrap["static_resources"]["listeners"]
+    clusters[:] = [cluster for cluster in clusters if cluster["name"] != "xds-grpc"]  # that is not at test here
+    clusters += [_stub("sds-grpc"), *map(whole.cluster, case.resources["cds"].values())]
+    listeners += map(whole.listener, case.resources["lds"].values())
+    path = directory / "bootstrap.json"
+    path.write_text(json.dumps(bootstrap))
+    return path
 
 
 class _Whole:

@@ -77,8 +77,8 @@ class World:
         """A proxy that has taken its upstreams and their endpoints."""
         stream = Stream(True, 1)
         proxy = Proxy(
-            f"{name}.apps", ProxyType.SIDECAR, name, namespace, "default", "apps.svc.cluster.local", (f"10.255.0.{name}",),
-            "c", "n", locality, Labels({"app": "caller"}),
+            f"{name}.apps", ProxyType.SIDECAR, name, namespace, "default", "apps.svc.cluster.local",
+            (f"10.255.0.{name}",), "c", "n", locality, Labels({"app": "caller"}),
         )  # fmt: skip
         stream.proxy = proxy
         stream.request(Request(CLUSTER))

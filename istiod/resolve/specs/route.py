@@ -87,7 +87,8 @@ class HashPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RouteAction:
-    """Forward to upstreams. `timeout` 0 = none. At most one rewrite is set; `regex_rewrite` is (pattern,
+    """Forward to upstreams. `timeout` 0 = none; it counts from the end of the request on, or with `whole_stream` from
+    its beginning, which is what gRPC's own client knows. At most one rewrite is set; `regex_rewrite` is (pattern,
     substitution).
     """
 
@@ -103,6 +104,7 @@ class RouteAction:
     hash_policies: tuple[HashPolicy, ...] = ()
     idle_timeout: float | None = None
     max_grpc_timeout: float | None = None
+    whole_stream: bool = False
     hedge_on_per_try_timeout: bool = False
     upgrades: tuple[str, ...] = ()  # e.g. CONNECT
     not_found_status: int = 503  # the answer while there is no such upstream: 503, 404 or 500

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
@@ -356,3 +357,35 @@ async def test_objects_behind_an_answer(scene: Scene) -> None:
     case = Case("plain", "GET", "/api/1", "x.edge.test", {"authorization": f"Bearer e30.{payload}.e30"})
     said = await scene.why("stranger", case)
     assert (said["status"], said["steps"][-1]["topic"]) == (401, "authentication")
+
+
+async def test_envoy_s_own_words_beside_the_control_plane_s(scene: Scene, tmp_path: Path) -> None:
+    """The same tables out of Envoy's dump, its admin interface, and the control plane."""
+    (tmp_path / "dump.json").write_text(json.dumps(await scene.proxies[0].admin("/config_dump?include_eds")))
+    sources = {
+        "file": ("--file", str(tmp_path / "dump.json")),
+        "admin": ("--admin", f"unix:{scene.proxies[0].log.parent / 'admin.sock'}"),
+        "istiod": ("--istiod", f"http://127.0.0.1:{scene.plane.http_port}"),
+    }
+    wanted: list[tuple[str, ...]] = [
+        ("clusters", "--direction", "outbound"),
+        ("listeners", "--address", "127.0.0.1", "--type", "HTTP"),
+        ("routes", "--name", str(scene.ports["http"])),
+        ("endpoints", "--cluster", f"outbound|{scene.ports['http']}||a.test"),
+    ]
+    for words in wanted:
+        tables = {}
+        for name, source in sources.items():
+            who = (CLIENT,) if name == "istiod" else ()
+            rows = sorted(" ".join(row.split()) for row in (await _isthmus("proxy", "config", *who, *words, *source)))
+            tables[name] = [row.replace(" OK ", " - ") for row in rows]  # only Envoy knows of outliers
+        assert len(tables["istiod"]) > 1, words
+        assert tables["file"] == tables["istiod"] == tables["admin"], words
+
+
+async def _isthmus(*words: str) -> list[str]:
+    command = [str(Path(sys.executable).parent / "isthmus"), *words]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    return out.decode().splitlines()

@@ -121,8 +121,12 @@ def test_a_call_with_all_that_decides(why: Callable[..., dict[str, Any]]) -> Non
     said = why("web-1.shop", "GET", "http://reviews:9080/split")
     assert (said["outcome"], said["listener"], said["routeConfiguration"]) == ("routed", "0.0.0.0_9080", "9080")
     assert [(item["percent"], len(item["endpoints"])) for item in said["upstreams"]] == [(90, 1), (10, 0)]
-    expected = {"Service shop/reviews spec.ports[0]", "VirtualService shop/reviews spec.http[1].match[0]",
-                "DestinationRule shop/reviews spec.subsets[0]", "DestinationRule shop/reviews spec.subsets[1]"}  # fmt: skip
+    expected = {
+        "Service shop/reviews spec.ports[0]",
+        "VirtualService shop/reviews spec.http[1].match[0]",
+        "DestinationRule shop/reviews spec.subsets[0]",
+        "DestinationRule shop/reviews spec.subsets[1]",
+    }
     assert expected <= causes(said)
     assert any("share of it is lost" in step["said"] for step in said["steps"])
 
@@ -268,7 +272,7 @@ def dump(tmp_path: Path, credential: Any) -> Path:
 @pytest.mark.parametrize(
     ("words", "rows"),
     [
-        (["clusters"], ["a.test 80 v1 outbound EDS rule.ns", "- 81 - inbound ORIGINAL_DST"]),
+        (["clusters"], ["- 81 - inbound ORIGINAL_DST", "a.test 80 v1 outbound EDS rule.ns"]),
         (["clusters", "--direction", "inbound"], ["- 81 - inbound ORIGINAL_DST"]),
         (["clusters", "--fqdn", "a.te", "--port", 80, "--subset", "v1"], ["a.test 80 v1 outbound EDS rule.ns"]),
         (["clusters", "--subset", "v2"], []),

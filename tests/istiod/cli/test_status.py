@@ -195,6 +195,38 @@ async def test_proxies(tmp_path: Path) -> None:
         assert (code, NODE in err) == (2, True)
 
 
+async def test_looking_inside_a_running_mesh(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "a.yaml").write_text(SERVICE)
+    new = tmp_path / "new.yaml"
+    new.write_text(SERVICE.replace("port: 8080", "port: 8081"))
+    async with istiod(tmp_path, "west") as west, proxy(west.xds):
+        await healthy_with(west.http, host="a.shop.svc.cluster.local")
+        code, out, _ = await isthmus("proxy", "config", "web-1", "bootstrap", istiods=(west.http,))
+        assert (code, NODE in out, "Envoy's own bootstrap" in out) == (0, True, True)
+        code, out, _ = await isthmus("proxy", "config", "web-1", "clusters", "--fqdn", "a.shop", istiods=(west.http,))
+        assert (code, [line.split()[:5] for line in out.splitlines()[1:]]) == (
+            0, [["a.shop.svc.cluster.local", "80", "-", "outbound", "EDS"]])  # fmt: skip
+        code, out, _ = await isthmus(
+            "proxy", "why", "web-1", "GET", "http://a.shop/", "-o", "json", istiods=(west.http,)
+        )
+        said = json.loads(out)
+        assert (code, said["outcome"], said["upstreams"][0]["endpoints"][0]["address"]) == (
+            0, "routed", "10.0.0.1:8080")  # fmt: skip
+        code, _, err = await isthmus("proxy", "why", "web-2", "GET", "http://a.shop/", istiods=(west.http,))
+        assert (code, NODE in err) == (2, True)
+        for _ in range(2):  # asking changes nothing
+            code, out, _ = await isthmus("diff", "-f", str(new), "-v", istiods=(west.http,))
+            assert (code, "changed: EndpointSlice shop/a-1" in out, "web-1.shop:" in out) == (1, True, True)
+            assert "  ~ endpoints outbound|80||a.shop.svc.cluster.local" in out
+            assert "+ endpoints[0].lbEndpoints[0].endpoint.address.socketAddress.portValue: 8081" in out
+        code, out, _ = await isthmus("diff", "-f", str(tmp_path / "config"), istiods=(west.http,))
+        assert (code, "0 proxies change, 1 stay as they are" in out) == (0, True)
+        new.write_text("#" * (5 << 20))
+        code, _, err = await isthmus("diff", "-f", str(new), istiods=(west.http,))
+        assert (code, "4 MiB" in err) == (2, True)
+
+
 async def test_refusal_is_shown_with_the_proxy_s_words(tmp_path: Path) -> None:
     async with istiod(tmp_path, "west") as west, proxy(west.xds, "no such filter"):
         code, seen = await status(west.http)

@@ -91,7 +91,8 @@ async def test_what_is_already_so_changes_nothing() -> None:
 
 async def test_deletion_and_its_findings() -> None:
     rule = RULE.replace("exportTo: [apps], ", "")
-    report = await diff(SERVICES + "---" + rule, "", "ServiceEntry/apps/a")
+    other = SERVICES.replace("name: a,", "name: c,").replace("[a.test, b.test]", "[c.test]")
+    report = await diff("---".join((SERVICES, rule, other)), "", "ServiceEntry/apps/a")
     assert {r.change for item in report.classes for r in item.resources} >= {"removed"}
     assert "HostNotFound" in {finding.code for finding in report.findings}
 
