@@ -65,7 +65,7 @@ def why(
     through (or be answered below 400), 1 if it would not or if that cannot be told, 2 if the question is wrong.
 
     isthmus proxy why web-1.shop GET http://reviews:9080/api -H 'end-user: jason'
-    isthmus proxy why reviews-1.shop GET http://reviews:9080/ --from inbound --source-principal cluster.local/ns/shop/sa/web
+    isthmus proxy why reviews-1.shop GET http://reviews:9080/ --from inbound --source-principal east.mesh/ns/shop/sa/web
     isthmus proxy why ingress-1.istio-system GET https://shop.example.com/cart
     isthmus proxy why web-1.shop GET http://reviews:9080/ --config-dir east/config -o json
     """

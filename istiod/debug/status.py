@@ -29,7 +29,7 @@ from istiod.debug.report import (
     FederationReport,
     IstiodReport,
 )
-from istiod.debug.trial import Group, diff_report, read_edit
+from istiod.debug.trial import Edit, Group, diff_report, read_edit
 from istiod.debug.views import (
     config_report,
     find_stream,
@@ -150,27 +150,31 @@ class StatusSource:
             message = f"the question cannot be read: {wrong}"
             raise InvalidInput([Finding(Severity.ERROR, "InvalidQuery", "diff", "", message, "")]) from wrong
         edit = read_edit(question.files, question.delete)
-        settings, before = self.settings, self.ingest.snapshots.peek()
-        if before is None:
-            message = "this control plane has not read its sources yet"
-            raise InvalidInput([Finding(Severity.ERROR, "NotReady", "diff", "", message, "ask again")])
         try:
             async with asyncio.timeout(DIFF_SECONDS), self.asked:
-                groups = [
-                    Group(
-                        item.view,
-                        tuple(stream.proxy for stream in item.streams if stream.proxy is not None),
-                        item.delivery.configuration if item.delivery is not None else None,
-                        item.findings,
-                    )
-                    for item in self.pipeline.classes
-                ]
-                place = Place(settings.cluster, settings.network, settings.domain)
-                tables, ledger = self.ingest.tables, self.ingest.ledger
-                return await diff_report(settings.cluster, before, tables, place, ledger, groups, edit, question.fields)
+                return await self._diff(edit, question.fields)
         except TimeoutError as late:
             message = f"comparing takes longer than {DIFF_SECONDS:g} s"
             raise InvalidInput([Finding(Severity.ERROR, "TooLong", "diff", "", message, "ask less")]) from late
+
+    async def _diff(self, edit: Edit, fields: bool) -> DiffReport:
+        settings, before = self.settings, self.ingest.snapshots.peek()
+        tables, ledger = self.ingest.tables, self.ingest.ledger
+        if before is None:
+            message = "this control plane has not read its sources yet"
+            raise InvalidInput([Finding(Severity.ERROR, "NotReady", "diff", "", message, "ask again")])
+        groups = [
+            Group(
+                item.view,
+                tuple(stream.proxy for stream in item.streams if stream.proxy is not None),
+                # One that a newer snapshot has not reached yet would show that snapshot's changes as the edit's.
+                item.delivery.configuration if item.delivery and item.revision == before.revision else None,
+                item.findings,
+            )
+            for item in self.pipeline.classes
+        ]
+        place = Place(settings.cluster, settings.network, settings.domain)
+        return await diff_report(settings.cluster, before, tables, place, ledger, groups, edit, fields)
 
     def config(self, parameters: Mapping[str, str]) -> ConfigReport:
         """What the proxy named by `proxy` is to have, of the type `type` or of all; raises InvalidInput."""

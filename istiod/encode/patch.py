@@ -56,6 +56,12 @@ _NAMED = frozenset(
         ApplyTo.EXTENSION_CONFIG,
     }
 )
+# Where the settings of filters come from: Envoy refuses those of another kind of filter.
+_FILTERS = {
+    ApplyTo.LISTENER_FILTER: "envoy.extensions.filters.listener.",
+    ApplyTo.NETWORK_FILTER: "envoy.extensions.filters.network.",
+    ApplyTo.HTTP_FILTER: "envoy.extensions.filters.http.",
+}
 _TYPE = "@type"
 _FREE = frozenset({"udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct"})  # hold data, not a message
 _PACKAGE = re.compile(r"(?:envoy|xds|udpa)(?:\.[a-z][a-z0-9_]*)+")
@@ -102,7 +108,20 @@ def read_value(apply_to: ApplyTo, operation: Operation, text: str) -> Value:
         return Value(None, tuple(problems))
     broken = [Problem(*found, "correct the value") for found in broken_rules(message, message_type, operation.merges)]
     broken += _bare_filters(message, "", operation.merges)
+    broken += _other_filter(message, apply_to)
     return Value(None if broken else message, (*problems, *broken))
+
+
+def _other_filter(message: Any, apply_to: ApplyTo) -> Iterator[Problem]:
+    """Settings of one kind of filter in a filter of another kind."""
+    package = _FILTERS.get(apply_to)
+    if package is None or not message.HasField("typed_config"):
+        return
+    name = message.typed_config.type_url.rpartition("/")[2]
+    if name and name not in _FREE and not name.startswith(package):
+        yield Problem(
+            f".typed_config.{_TYPE}", f"{name[:150]!r} is not of {package}*", "use a type of this kind of filter"
+        )
 
 
 def message_type(url: str) -> type[Message] | None:

@@ -38,11 +38,14 @@ TOKENS, PAYLOAD = "envoy.filters.http.jwt_authn", "payload"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known when rules are looked at. `address` and `port` are the workload's that was called."""
+    """What is known when rules are looked at. `address` and `port` are the workload's that was called, `client` is the
+    address of the client as proxies on the way report it.
+    """
 
     request: Request
     address: str
     port: int
+    client: str = ""
     server_name: str = ""
     claims: Mapping[str, Any] = field(default_factory=dict)
 
@@ -88,9 +91,8 @@ def holds(condition: Condition, facts: Facts) -> bool | None:
         case PeerAddress(cidr):
             return within(request.source, cidr) if request.source else None
         case ClientAddress(cidr):
-            if request.header("x-forwarded-for") is not None:
-                return None  # whose word counts depends on the topology in front of the proxy
-            return within(request.source, cidr) if request.source else None
+            client = facts.client or request.source
+            return within(client, cidr) if client else None
         case DestinationAddress(cidr):
             return within(facts.address, cidr) if facts.address else None
         case DestinationPort(port):

@@ -36,7 +36,8 @@ from istiod.why.causes import (
 )
 from istiod.why.conditions import Facts
 from istiod.why.connections import Connection, dialled_listener, find_chain, outbound_listener
-from istiod.why.request import Request, is_address
+from istiod.why.matching import text_matches
+from istiod.why.request import SPIFFE, Request, is_address
 from istiod.why.requests import Context, follow_request, guard
 from istiod.why.trail import Ended, Trail
 from istiod.why.upstreams import Upstreams
@@ -275,3 +276,7 @@ def _handshake(trail: Trail, chain: FilterChainSpec, connection: Connection, lis
     if chain.tls.require_client_certificate and not trail.request.principal:
         word = "mutual TLS" if listener.direction is Direction.INBOUND else "a client certificate"
         raise trail.end("TLS", f"{word} is required; say who calls with --source-principal")
+    allowed, name = chain.tls.san_matches, trail.request.principal
+    forms = (name, name.removeprefix(SPIFFE))
+    if name and allowed and not any(text_matches(match, form) for match in allowed for form in forms):
+        raise trail.end("TLS", f"a certificate of {name} is not among those that are let in")

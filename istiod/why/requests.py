@@ -33,6 +33,7 @@ from istiod.why.causes import (
 )
 from istiod.why.conditions import Facts, judge_rules
 from istiod.why.matching import find_virtual_host, normalized_path, route_matches, text_matches
+from istiod.why.request import Request
 from istiod.why.tokens import judge_tokens
 from istiod.why.trail import Trail
 from istiod.why.upstreams import Upstreams
@@ -56,7 +57,7 @@ def follow_request(trail: Trail, context: Context, connection: HttpConnection, f
     request = replace(facts.request, path=normalized_path(facts.request.path, connection.path_normalization))
     if request.path != trail.request.path:
         trail.add("path", f"the path is taken as {request.path} (MeshConfig pathNormalization)")
-    facts = replace(facts, request=request)
+    facts = replace(facts, request=request, client=client_address(request, connection))
     routes = _routes(trail, context, connection)
     guard(trail, connection.authorization, facts, before_tokens=True, denied=403)
     facts = _tokens(trail, context, connection, facts)
@@ -64,6 +65,16 @@ def follow_request(trail: Trail, context: Context, connection: HttpConnection, f
     host = _virtual_host(trail, context, routes, facts)
     route = _route(trail, context, host, facts)
     _follow_route(trail, context, route, facts)
+
+
+def client_address(request: Request, connection: HttpConnection) -> str:
+    """Whose address counts as the client's: entries of `X-Forwarded-For` are believed from the last one backwards,
+    as many as there are trusted hops, and one more where the connection's own end is not believed instead (Envoy's
+    `use_remote_address` and `xff_num_trusted_hops`).
+    """
+    hops = connection.trusted_hops + (0 if connection.use_remote_address else 1)
+    said = [part.strip() for part in (request.header("x-forwarded-for") or "").split(",") if part.strip()]
+    return said[-hops] if 0 < hops <= len(said) else request.source
 
 
 def _routes(trail: Trail, context: Context, connection: HttpConnection) -> RouteConfigSpec:

@@ -3,8 +3,9 @@
     scripts/fuzz --minutes 10 [--seed N]
 
 Rounds of a few mutated objects on top of a small mesh. Each is parsed, resolved for a sidecar, two gateways and a gRPC
-client, and encoded; everything of a round then goes to `envoy --mode validate`. What breaks is made as small as its
-objects allow, written to the directory that is named, and ends the run with code 1.
+client, and encoded; everything of a round then goes to `envoy --mode validate`, but for EnvoyFilters: what they put is
+Envoy's own and may be wrong in ways that Envoy alone can tell. What breaks is made as small as its objects allow, shown,
+and ends the run with code 1.
 """
 
 from __future__ import annotations
@@ -56,11 +57,12 @@ def refused(cases: Sequence[Case], envoy: Path) -> str:
 
 def broken(objects: Sequence[Any], envoy: Path) -> str:
     """Why these objects are a bug of ours; nothing is well."""
+    judged = [item for item in objects if item.get("kind") != "EnvoyFilter"]
     try:
         cases = build(objects)
+        return refused(cases if len(judged) == len(objects) else build(judged), envoy)
     except Exception:
         return traceback.format_exc()
-    return refused(cases, envoy)
 
 
 def smallest(objects: list[Any], envoy: Path) -> list[Any]:

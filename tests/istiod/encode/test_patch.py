@@ -87,6 +87,8 @@ def test_unknown_fields_cost_themselves_alone(apply_to: ApplyTo, value: Any, pro
         (ApplyTo.HTTP_FILTER, {"name": "x", "typed_config": 3}, "InvalidValue", ".typed_config", "is no mapping"),
         (ApplyTo.HTTP_FILTER, {"name": "x", "typed_config": {"code": 3}}, "InvalidValue", ".typed_config",
          "@type is missing when parsing any message"),
+        (ApplyTo.NETWORK_FILTER, {"name": "x", "typed_config": {"@type": LUA}}, "InvalidValue", ".typed_config.@type",
+         "'envoy.extensions.filters.http.lua.v3.Lua' is not of envoy.extensions.filters.network.*"),
         (ApplyTo.HTTP_FILTER, {"name": "x", "typed_config": {"@type": f"{LUA}2"}}, "UnknownType",
          ".typed_config.@type", f"'{LUA}2' is no message that is known"),
         (ApplyTo.HTTP_FILTER, {"name": "x", "typed_config": {"@type": f"{TYPE}os.path"}}, "UnknownType",

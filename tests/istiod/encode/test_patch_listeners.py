@@ -26,6 +26,10 @@ ROUTER = {
 }
 LUA_TYPE = f"{TYPE}envoy.extensions.filters.http.lua.v3.Lua"
 ADDED = {"name": "added", "typed_config": {"@type": f"{TYPE}envoy.extensions.filters.http.cors.v3.Cors"}}
+ADDED_ELSEWHERE = {
+    ApplyTo.NETWORK_FILTER: f"{TYPE}envoy.extensions.filters.network.echo.v3.Echo",
+    ApplyTo.LISTENER_FILTER: f"{TYPE}envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+}
 for url in (
     LUA_TYPE,
     f"{TYPE}envoy.extensions.filters.http.router.v3.Router",
@@ -76,6 +80,8 @@ def patch(
     target: ListenerTarget | RouteTarget | None = None,
     filter_class: FilterClass = FilterClass.UNSPECIFIED,
 ) -> PatchSpec:
+    if value is ADDED and apply_to in ADDED_ELSEWHERE:
+        value = {**ADDED, "typed_config": {"@type": ADDED_ELSEWHERE[apply_to]}}
     text = json.dumps(value) if value is not None else ""
     return PatchSpec(
         PatchRef("EnvoyFilter x/y", 0), apply_to, operation, text, target or ListenerTarget(), filter_class

@@ -26,11 +26,13 @@ from istiod.resolve.specs.authz import (
     Verdict,
 )
 from istiod.resolve.specs.jwt import CLOSED, JwtProvider, JwtSpec
+from istiod.resolve.specs.listener import Direction, HttpConnection
 from istiod.resolve.specs.match import ClaimMatch, HeaderMatch, MatchKind, QueryMatch, StringMatch
 from istiod.resolve.specs.route import RouteConfigSpec, RouteMatch, VirtualHostSpec
 from istiod.why.conditions import Facts, holds, judge_rules
 from istiod.why.matching import find_virtual_host, header_matches, normalized_path, route_matches, template_matches
 from istiod.why.request import Request, parse_request
+from istiod.why.requests import client_address
 from istiod.why.tokens import judge_tokens
 from tests.integration.xds.test_jwt import Key
 
@@ -97,12 +99,22 @@ def test_templates(template: str, path: str, found: bool) -> None:
         ("b.test", "below"),
         ("x.b.test", "longer"),
         ("a.x", "front"),
+        ("a.long.x", "deep"),
+        ("a.long.test", "below"),  # what stands in front decides first, however long
         ("other", "all"),
         ("[::1]:80", "six"),
     ],
 )
 def test_virtual_hosts(authority: str, found: str) -> None:
-    domains = {"all": "*", "front": "a.*", "below": "*.test", "longer": "*.b.test", "exact": "a.test", "six": "[::1]"}
+    domains = {
+        "deep": "a.long.*",
+        "all": "*",
+        "front": "a.*",
+        "below": "*.test",
+        "longer": "*.b.test",
+        "exact": "a.test",
+        "six": "[::1]",
+    }
     config = RouteConfigSpec("r", tuple(VirtualHostSpec(name, (domain,), ()) for name, domain in domains.items()))
     host = find_virtual_host(config, authority)
     assert host is not None
@@ -159,7 +171,19 @@ def test_conditions_may_be_neither(condition: Condition, found: bool | None) -> 
 
 def test_addresses_that_are_said() -> None:
     assert holds(PeerAddress("10.0.0.0/8"), facts(source="10.1.1.1")) is True
-    assert holds(ClientAddress("10.0.0.0/8"), facts(source="10.1.1.1", headers=["x-forwarded-for: 1.2.3.4"])) is None
+    assert holds(ClientAddress("10.0.0.0/8"), facts(source="10.1.1.1")) is True
+    assert holds(ClientAddress("10.0.0.0/8"), facts()) is None
+
+
+@pytest.mark.parametrize(
+    ("hops", "remote", "found"),
+    [(0, True, "9.9.9.9"), (1, True, "3.3.3.3"), (2, True, "2.2.2.2"), (3, True, "9.9.9.9"), (0, False, "3.3.3.3"),
+     (1, False, "2.2.2.2")],
+)  # fmt: skip
+def test_whose_address_counts(hops: int, remote: bool, found: str) -> None:
+    request = parse_request("GET", "http://a/", ["x-forwarded-for: 2.2.2.2, 3.3.3.3"], source="9.9.9.9")
+    connection = HttpConnection("x", "r", Direction.INBOUND, use_remote_address=remote, trusted_hops=hops)
+    assert client_address(request, connection) == found
 
 
 def test_verdicts_of_rules() -> None:
