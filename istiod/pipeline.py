@@ -28,7 +28,7 @@ from istiod.encode.resource import CLUSTER, ENDPOINTS, EXTENSION, LISTENER, ROUT
 from istiod.encode.routes import encode_routes
 from istiod.resolve.config import ViewConfig, resolve_endpoints, resolve_view
 from istiod.resolve.provider_findings import provider_findings
-from istiod.resolve.reach import reaches
+from istiod.resolve.reach import keeps_upstreams, reaches
 from istiod.resolve.unsupported import unsupported_fields
 from istiod.snapshot import Changes, Snapshot, changes
 from istiod.view.classes import looked_at, view_of
@@ -177,7 +177,9 @@ class Pipeline:
             or changed.config
             or reaches(old, snapshot, item.view, changed.objects)
         ):
-            await self._rebuild(item, snapshot)
+            certain = old is not None and item.revision == old.revision and not (changed.config or changed.endpoints)
+            kept = old is not None and certain and keeps_upstreams(old, snapshot, item.view, changed.objects)
+            await self._rebuild(item, snapshot, kept)
             return
         delivery = _endpoints_only(item.delivery, snapshot, item.view, changed.endpoints)
         item.revision = snapshot.revision
@@ -185,12 +187,15 @@ class Pipeline:
             item.delivery = delivery
             await _tell(item.streams, delivery, self._since)
 
-    async def _rebuild(self, item: ViewClass, snapshot: Snapshot) -> None:
-        """Make everything of a class anew, and tell whoever is in it already what differs."""
+    async def _rebuild(self, item: ViewClass, snapshot: Snapshot, keep_upstreams: bool = False) -> None:
+        """Make everything of a class anew, or all but its upstreams, and tell whoever is in it already what differs."""
         RESOLVED.inc()
-        config = resolve_view(snapshot, item.view)
-        configuration = await encode_config(config)
         before: Configuration = item.delivery.configuration if item.delivery is not None else {}
+        keep = keep_upstreams and bool(before)
+        config = resolve_view(snapshot, item.view, upstreams=not keep)
+        configuration: Configuration = await encode_config(config)
+        if keep:
+            configuration = {**configuration, CLUSTER: before[CLUSTER], ENDPOINTS: before[ENDPOINTS]}
         delivery = _difference(before, configuration, snapshot.revision)
         item.revision = snapshot.revision
         item.findings = config.findings

@@ -149,7 +149,7 @@ class StatusSource:
         except msgspec.DecodeError as wrong:
             message = f"the question cannot be read: {wrong}"
             raise InvalidInput([Finding(Severity.ERROR, "InvalidQuery", "diff", "", message, "")]) from wrong
-        edit = read_edit(question.files, question.delete)
+        edit = await asyncio.to_thread(read_edit, question.files, question.delete)  # megabytes of YAML take seconds
         try:
             async with asyncio.timeout(DIFF_SECONDS), self.asked:
                 return await self._diff(edit, question.fields)

@@ -46,26 +46,46 @@ class ViewConfig:
     done already because they `removed` one.
     """
 
-    clusters: tuple[ClusterSpec, ...]
-    endpoints: tuple[EndpointsSpec, ...]
     listeners: tuple[ListenerSpec, ...]
     routes: tuple[RouteConfigSpec, ...]
+    clusters: tuple[ClusterSpec, ...] = ()
+    endpoints: tuple[EndpointsSpec, ...] = ()
     findings: tuple[Finding, ...] = ()
     patches: tuple[PatchSpec, ...] = ()
     added: tuple[PatchSpec, ...] = ()
     removed: frozenset[PatchRef] = frozenset()
 
 
-def resolve_view(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
-    """Everything that proxies of this view must be told."""
+def resolve_view(snapshot: Snapshot, view: ProxyView, upstreams: bool = True) -> ViewConfig:
+    """Everything that proxies of this view must be told; without upstreams and endpoints where those are known."""
+    ports = _ports(snapshot, view) if view.type is ProxyType.ROUTER else ()
     match view.type:
         case ProxyType.SIDECAR:
-            return _patched(snapshot, view, _sidecar(snapshot, view), ())
+            config = _sidecar(snapshot, view)
         case ProxyType.ROUTER:
-            ports = _ports(snapshot, view)
-            return _patched(snapshot, view, _router(snapshot, view, ports), ports)
+            config = _router(snapshot, view, ports)
         case ProxyType.GRPC:
-            return _proxyless(snapshot, view)
+            config = _proxyless(snapshot, view)
+    if upstreams:
+        clusters, endpoints = _upstreams(snapshot, view, ports)
+        config = replace(config, clusters=clusters, endpoints=endpoints)
+    return config if view.type is ProxyType.GRPC else _patched(snapshot, view, config, ports)
+
+
+def _upstreams(
+    snapshot: Snapshot, view: ProxyView, ports: tuple[OpenPort, ...]
+) -> tuple[tuple[ClusterSpec, ...], tuple[EndpointsSpec, ...]]:
+    """What a view sends requests to, and the endpoints behind it."""
+    scope = scope_of(snapshot, view)
+    clusters, endpoints = outbound_clusters(snapshot, view, scope.services), _endpoints(snapshot, view, scope.services)
+    match view.type:
+        case ProxyType.SIDECAR:
+            clusters += inbound_clusters(snapshot, view)
+        case ProxyType.ROUTER:
+            passed = passed_services(view, scope, ports)
+            clusters += passthrough_clusters(snapshot, view, passed)
+            endpoints += _passed_endpoints(snapshot, view, passed)
+    return tuple(clusters), endpoints
 
 
 def resolve_endpoints(snapshot: Snapshot, view: ProxyView, key: ServiceKey) -> tuple[EndpointsSpec, ...]:
@@ -104,15 +124,10 @@ class _Parts:
 
 
 def _sidecar(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
-    scope = scope_of(snapshot, view)
-    parts = _shared_parts(snapshot, view, scope)
+    parts = _shared_parts(snapshot, view, scope_of(snapshot, view))
+    inbound = with_telemetry(snapshot, view, inbound_listeners(snapshot, view), served_by(snapshot, view).get)
     return ViewConfig(
-        clusters=(*outbound_clusters(snapshot, view, scope.services), *inbound_clusters(snapshot, view)),
-        endpoints=_endpoints(snapshot, view, scope.services),
-        listeners=(
-            *parts.listeners,
-            *with_telemetry(snapshot, view, inbound_listeners(snapshot, view), served_by(snapshot, view).get),
-        ),
+        listeners=(*parts.listeners, *inbound),
         routes=parts.routes,
         findings=(*parts.findings, *port_conflicts(view), *_policy_findings(snapshot, view)),
     )
@@ -136,11 +151,8 @@ def _patched(snapshot: Snapshot, view: ProxyView, config: ViewConfig, ports: tup
 
 def _router(snapshot: Snapshot, view: ProxyView, ports: tuple[OpenPort, ...]) -> ViewConfig:
     scope = scope_of(snapshot, view)
-    passed = passed_services(view, scope, ports)
     built = gateway_listeners(snapshot, view, scope, scope.gateway_rules, ports)
     return ViewConfig(
-        clusters=(*outbound_clusters(snapshot, view, scope.services), *passthrough_clusters(snapshot, view, passed)),
-        endpoints=(*_endpoints(snapshot, view, scope.services), *_passed_endpoints(snapshot, view, passed)),
         listeners=with_telemetry(snapshot, view, built.listeners, called_by(scope)),
         routes=built.routes,
         findings=(*port_findings(table_of(snapshot, "Gateway"), view), *_policy_findings(snapshot, view)),
@@ -156,14 +168,8 @@ def _ports(snapshot: Snapshot, view: ProxyView) -> tuple[OpenPort, ...]:
 
 
 def _proxyless(snapshot: Snapshot, view: ProxyView) -> ViewConfig:
-    scope = scope_of(snapshot, view)
-    listeners, routes = proxyless_listeners(snapshot, view, scope)
-    return ViewConfig(
-        clusters=tuple(outbound_clusters(snapshot, view, scope.services)),
-        endpoints=_endpoints(snapshot, view, scope.services),
-        listeners=listeners,
-        routes=routes,
-    )
+    listeners, routes = proxyless_listeners(snapshot, view, scope_of(snapshot, view))
+    return ViewConfig(listeners, routes)
 
 
 def _shared_parts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> _Parts:

@@ -7,6 +7,7 @@ Pure, and never wrong in one direction: where it is not certain that an edit pas
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from operator import is_
 from typing import Any
 
 from federation.model.names import NamespacedName, host_matches, resolve_short_host
@@ -37,6 +38,18 @@ def reaches(old: Snapshot, new: Snapshot, view: ProxyView, objects: Mapping[str,
             if any(key in table and rule(snapshot, view, table[key]) for key in keys):
                 return True
     return False
+
+
+def keeps_upstreams(
+    old: Snapshot, new: Snapshot, view: ProxyView, objects: Mapping[str, Collection[NamespacedName]]
+) -> bool:
+    """Whether a view has the same upstreams and endpoints after an edit: VirtualServices alone, that need no service
+    that was not there. Patches may take upstreams away by what they match, so with them nothing is certain.
+    """
+    if objects.keys() - {Kind.VIRTUAL_SERVICE} or table_of(new, Kind.ENVOY_FILTER):
+        return False
+    before, after = scope_of(old, view).services, scope_of(new, view).services
+    return len(before) == len(after) and all(map(is_, before, after))
 
 
 def _virtual_service(snapshot: Snapshot, view: ProxyView, item: Object[VirtualService]) -> bool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from federation.model.names import host_matches
+from federation.model.names import ServiceKey, host_matches
 from federation.model.service import Protocol, Service, ServicePort
+from istiod.memo import memo
 from istiod.resolve.defaults import profile
 from istiod.resolve.domains import host_domains, service_domains, without_duplicates
 from istiod.resolve.hashing import target_policy
 from istiod.resolve.headers import counts_attempts, names_forwarded_host
+from istiod.resolve.objects import table_of
 from istiod.resolve.routes import HTTP_PORT, default_routes, fallback_host, flatten, rule_routes
 from istiod.resolve.routes_action import ActionContext, default_retries
 from istiod.resolve.routes_match import MESH, Caller
@@ -109,7 +111,19 @@ def _routes_for(
         routes = flatten(rule_routes(rule, mesh_caller(view, port), context, service.host))
         if routes:
             return routes
-    return default_routes(service, found, action_context(snapshot, view, scope, service.namespace, port))
+    known = _known_defaults(snapshot.mesh, snapshot.services, table_of(snapshot, "DestinationRule"))
+    key = (view, service.key, found, port)
+    routes = known.get(key, ())
+    if not routes:
+        context = action_context(snapshot, view, scope, service.namespace, port)
+        routes = known[key] = default_routes(service, found, context)
+    return routes
+
+
+@memo(size=2)
+def _known_defaults(*_inputs: object) -> dict[tuple[ProxyView, ServiceKey, ServicePort, int], tuple[RouteSpec, ...]]:
+    """Default routes by routing class: no VirtualService has a part in them, so its edit makes none of them anew."""
+    return {}
 
 
 def _foreign_hosts(
@@ -122,10 +136,10 @@ def _foreign_hosts(
         return
     here = [service for service in egress.services if egress.service_port(service, port) is not None]
     exact = {service.host for service in here}
-    http = [s.host for s in here if (p := egress.service_port(s, port)) and (p.protocol.is_http or p.protocol is AUTO)]
+    http = {s.host for s in here if (p := egress.service_port(s, port)) and (p.protocol.is_http or p.protocol is AUTO)}
     everywhere = port == HTTP_PORT or egress.named
     for rule in egress.rules.all:
-        if not rule.http or not (everywhere or any(rule.speaks_for(host) for host in http)):
+        if not rule.http or not (everywhere or rule.speaks_for_any(http)):
             continue
         for name in rule.hosts:
             if name in exact or (name.startswith("*") and any(host_matches(name, host) for host in exact)):

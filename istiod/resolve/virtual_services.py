@@ -6,7 +6,7 @@ before the shorter, the oldest among equals (VirtualService reference, `hosts`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from federation.model.names import NamespacedName, host_matches, resolve_short_host
@@ -41,9 +41,12 @@ class Rules:
         """Whether it applies at one of these gateways (`mesh` for sidecars)."""
         return not self.gateways.isdisjoint(gateways)
 
-    def speaks_for(self, host: str) -> bool:
-        """Whether one of its hosts is this one, or a wildcard over it."""
-        return any(host_matches(name, host) for name in self.hosts)
+    def speaks_for_any(self, hosts: Set[str]) -> bool:
+        """Whether it speaks for one of these hosts."""
+        return any(
+            name in hosts or (name.startswith("*") and any(host_matches(name, host) for host in hosts))
+            for name in self.hosts
+        )
 
     def destinations(self) -> Iterator[str]:
         """The hosts that it sends anything to, as written."""

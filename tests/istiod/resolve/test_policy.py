@@ -20,6 +20,14 @@ def test_a_connections_life_is_limited_without_http_settings_too():
     assert http_of(policy.connection_pool, Protocol.HTTP).max_connection_duration == 5.0
 
 
+def test_pings_of_a_pool_reach_the_upstream_settings():
+    said = TrafficPolicy.model_validate(
+        {"connectionPool": {"http": {"http2KeepAlive": {"interval": "30s", "timeout": "5s"}}}}
+    )
+    made = http_of(said.connection_pool, Protocol.HTTP2)
+    assert (made.keepalive_interval, made.keepalive_timeout) == (30.0, 5.0)
+
+
 def policy(**fields) -> TrafficPolicy:
     return TrafficPolicy.model_validate(fields)
 
