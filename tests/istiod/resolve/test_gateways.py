@@ -253,6 +253,15 @@ def test_sni_door(snapshot, view):
     assert set(chain.match.server_names) <= {endpoints.name for endpoints in config.endpoints}
 
 
+def test_a_server_may_listen_at_a_socket(snapshot, view):
+    world = snapshot(
+        GATEWAY
+        % ("web", "apps", '[{bind: "unix:///run/web.sock", port: {number: 0, name: http, protocol: HTTP}, hosts: ["*"]}]')
+    )
+    (listener,) = resolve_view(world, router(view)).listeners
+    assert (listener.address, listener.port, listener.additional_addresses) == ("unix:///run/web.sock", 0, ())
+
+
 def test_sni_door_without_a_gateway_object_leads_to_exported_services_only(snapshot, view):
     world = snapshot()
     exported = {
