@@ -14,6 +14,7 @@ from federation.model.names import resolve_short_host
 from federation.model.sni import OutboundName
 from istiod.api.destinationrule import TrafficPolicy
 from istiod.api.headers import AUTHORITY, Headers
+from istiod.api.rules.http import GRPC_STATUSES
 from istiod.api.virtualservice import (
     CorsPolicy,
     Destination,
@@ -43,27 +44,6 @@ from istiod.resolve.specs.route import (
 )
 
 IDEMPOTENT = HeaderMatch(":method", StringMatch(MatchKind.REGEX, "|".join(IDEMPOTENT_METHODS)))
-
-# google.rpc.Code names as they may stand in `fault.abort.grpcStatus`.
-_GRPC_CODES = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +302,7 @@ def _grpc_status(text: str | None) -> int | None:
         return None
     if text.isdigit():
         return int(text)
-    return _GRPC_CODES.index(text.upper()) if text.upper() in _GRPC_CODES else _GRPC_CODES.index("UNKNOWN")
+    return GRPC_STATUSES.index(text.upper()) if text.upper() in GRPC_STATUSES else GRPC_STATUSES.index("UNKNOWN")
 
 
 def cors_spec(said: CorsPolicy | None) -> CorsSpec | None:
