@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
 import structlog
+
+
+class _Stderr(io.TextIOBase):
+    """Whatever is the process's standard error when something is written."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def configure(level: str = "info", json: bool | None = None) -> None:
@@ -24,6 +35,6 @@ def configure(level: str = "info", json: bool | None = None) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Stderr()),
         cache_logger_on_first_use=True,
     )
