@@ -82,6 +82,7 @@ def render_bootstrap(proxy: ProxyBootstrap) -> Json:
             "listeners": [_health_listener(proxy), _stats_listener(proxy)],
         },
         "stats_config": _stats(),
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
         "bootstrap_extensions": [_typed("envoy.bootstrap.internal_listener", _INTERNAL)],
         "overload_manager": {
             "resource_monitors": [
@@ -96,6 +97,8 @@ def render_bootstrap(proxy: ProxyBootstrap) -> Json:
 
 # Envoy's own 500 ms to 30 s leave a proxy without its control plane long after that is back. Both ends are jittered.
 _RECONNECT = {"retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}}
+# Envoy refuses all routes for one expression above 100 steps, of which a UUID has more. Istio has this limit too.
+_RUNTIME = {"re2.max_program_size.error_level": 32_768}
 _INTERNAL = "envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.model.findings import Finding, Severity
+from federation.model.findings import Severity
 from federation.model.labels import Labels
 from istiod.api.fields import parse_duration
 from istiod.api.kinds import KINDS

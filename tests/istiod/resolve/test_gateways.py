@@ -256,7 +256,11 @@ def test_sni_door(snapshot, view):
 def test_a_server_may_listen_at_a_socket(snapshot, view):
     world = snapshot(
         GATEWAY
-        % ("web", "apps", '[{bind: "unix:///run/web.sock", port: {number: 0, name: http, protocol: HTTP}, hosts: ["*"]}]')
+        % (
+            "web",
+            "apps",
+            '[{bind: "unix:///run/web.sock", port: {number: 0, name: http, protocol: HTTP}, hosts: ["*"]}]',
+        )
     )
     (listener,) = resolve_view(world, router(view)).listeners
     assert (listener.address, listener.port, listener.additional_addresses) == ("unix:///run/web.sock", 0, ())
