@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,10 +19,13 @@ from istiod.analyze.analysis import analyze_all, worst_first
 from istiod.analyze.codes_of_parts import CODES
 from istiod.analyze.fixes import object_patch, patch
 from istiod.analyze.selection import Suppression, annotated, counts, parse_suppression, select
+from istiod.api.kinds import Kind
 from istiod.cli.client import Istiods, ask
 from istiod.cli.inputs import read_files, skipped_directories, snapshot_of
 from istiod.debug.report import AnalysisReport
 from istiod.encode.patch_report import value_findings
+from istiod.resolve.credentials import expired_credentials
+from istiod.resolve.objects import table_of
 
 
 class Level(StrEnum):
@@ -123,7 +127,8 @@ def _of_files(
     if skipped:
         say(f"not read: {', '.join(skipped)} (give -R)")
     snapshot = snapshot_of(files, mesh_config, mesh_networks)
-    everything = worst_first({*analyze_all(snapshot), *value_findings(snapshot)})
+    expired = expired_credentials(table_of(snapshot, Kind.SECRET), datetime.now(UTC))
+    everything = worst_first({*analyze_all(snapshot), *value_findings(snapshot), *expired})
     found = select(everything, CODES, annotated(snapshot))
     return {"": found}, [patch(text, name) for name, text in files.items() if isinstance(text, str)]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,8 @@ async def test_a_running_mesh(tmp_path: Path) -> None:
             "kubectl patch virtualservice.networking.istio.io w -n shop --type=json "
             '-p \'[{"op": "move", "from": "/spec/hots", "path": "/spec/hosts"}]\'\n',
         )
+
+
+def test_a_certificate_out_of_date(tmp_path: Path, credential: Any) -> None:
+    (tmp_path / "a.yaml").write_text(credential("web.test", age=timedelta(days=3)).secret("web", "edge"))
+    assert codes(tmp_path) == (1, ["CredentialExpired"])
