@@ -221,4 +221,4 @@ async def test_a_running_mesh(tmp_path: Path) -> None:
 
 def test_a_certificate_out_of_date(tmp_path: Path, credential: Any) -> None:
     (tmp_path / "a.yaml").write_text(credential("web.test", age=timedelta(days=3)).secret("web", "edge"))
-    assert codes(tmp_path) == (1, ["CredentialExpired"])
+    assert codes(tmp_path) == (0, ["CredentialExpired"])  # a warning: it is served all the same
