@@ -4,8 +4,8 @@
 
 Rounds of a few mutated objects on top of a small mesh. Each is parsed, resolved for a sidecar, two gateways and a gRPC
 client, and encoded; everything of a round then goes to `envoy --mode validate`, but for EnvoyFilters: what they put is
-Envoy's own and may be wrong in ways that Envoy alone can tell. What breaks is made as small as its objects allow, shown,
-and ends the run with code 1.
+Envoy's own and may be wrong in ways that Envoy alone can tell. What breaks is made as small as its objects allow, and
+shown; it ends the run with code 1.
 """
 
 from __future__ import annotations
