@@ -49,8 +49,8 @@ class GatewayServer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The hosts without their namespace part."""
-        return tuple(host for _, host in self.hosts)
+        """The hosts without their namespace part, each once."""
+        return tuple(dict.fromkeys(host for _, host in self.hosts))
 
     def accepts(self, namespace: str, host: str, any_namespace: bool = False) -> tuple[str, ...]:
         """The hosts that a VirtualService of `namespace` for `host` gets here: of each pair the narrower."""

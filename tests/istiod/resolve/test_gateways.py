@@ -291,3 +291,12 @@ def test_proxyless_client(snapshot, view):
     assert listeners["b:80"].chains[0].handler.routes == "outbound|80||b.apps.svc.cluster.local"
     routes = {routes.name: routes for routes in config.routes}["outbound|80||b.apps.svc.cluster.local"]
     assert routes.virtual_hosts[0].routes[0].action.clusters[0].name == C
+
+
+def test_a_server_name_of_two_namespaces_is_one(snapshot, view):
+    servers = (
+        "[{port: {number: 443, name: t, protocol: HTTPS}, hosts: [apps/shop.test, other/shop.test], "
+        "tls: {mode: SIMPLE, serverCertificate: /a, privateKey: /b}}]"
+    )
+    (listener,) = resolve_view(snapshot(GATEWAY % ("web", "apps", servers)), router(view)).listeners
+    assert [chain.match.server_names for chain in listener.chains] == [("shop.test",)]
