@@ -138,7 +138,7 @@ def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
         {service.key: service for service in by_host.values()},
         by_host,
         _strangers(snapshot, view, sidecar),
-        _rules(snapshot, view, None) if view.type is ProxyType.ROUTER else (),
+        _gateway_rules(snapshot, view) if view.type is ProxyType.ROUTER else (),
         frozenset(host for host, service in by_host.items() if service.resolution is Resolution.DYNAMIC_DNS),
     )
 
@@ -159,6 +159,21 @@ def _strangers(snapshot: Snapshot, view: ProxyView, sidecar: Object[Sidecar] | N
 def _rules(snapshot: Snapshot, view: ProxyView, listener: IstioEgressListener | None) -> tuple[Rules, ...]:
     delegates = delegate_routes(table_of(snapshot, "VirtualService"), snapshot.mesh)
     return tuple(rules_from(egress_virtual_services(snapshot, view, listener), delegates, cluster_domain(view)))
+
+
+def _gateway_rules(snapshot: Snapshot, view: ProxyView) -> tuple[Rules, ...]:
+    """The rules that a router may bind, in Istio's order, in which those for one host add up at a gateway: private ones
+    of its own namespace, then those exported to it by name, then public ones; each oldest first.
+    """
+    default = snapshot.mesh.default_virtual_service_export_to or ("*",)
+
+    def reach(rule: Rules) -> int:
+        export_to = rule.spec.export_to or default
+        if "*" in export_to:
+            return 2
+        return 0 if "." in export_to and rule.key.namespace == view.namespace else 1
+
+    return tuple(sorted(_rules(snapshot, view, None), key=reach))
 
 
 def _egress(snapshot: Snapshot, view: ProxyView, said: IstioEgressListener | None) -> EgressScope:

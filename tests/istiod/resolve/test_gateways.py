@@ -300,3 +300,15 @@ def test_a_server_name_of_two_namespaces_is_one(snapshot, view):
     )
     (listener,) = resolve_view(snapshot(GATEWAY % ("web", "apps", servers)), router(view)).listeners
     assert [chain.match.server_names for chain in listener.chains] == [("shop.test",)]
+
+
+def test_rules_at_a_gateway_are_private_ones_first_then_exported_then_public_ones(snapshot, view):
+    def rule(name: str, namespace: str, export_to: str, status: int) -> str:
+        http = f"[{{match: [{{uri: {{prefix: /{name}}}}}], directResponse: {{status: {status}}}}}]"
+        spec = f"{{hosts: [s.test], gateways: [istio-system/web], exportTo: [{export_to}], http: {http}}}"
+        return VS % (name, namespace, spec)
+
+    servers = "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]"
+    rules = rule("a", "other", "'*'", 231) + rule("b", "other", "istio-system", 232) + rule("c", "istio-system", "'.'", 233)
+    (routes,) = resolve_view(snapshot(GATEWAY % ("web", "istio-system", servers) + rules), router(view)).routes
+    assert [route.action.status for route in routes.virtual_hosts[0].routes] == [233, 232, 231]
