@@ -309,6 +309,8 @@ def test_rules_at_a_gateway_are_private_ones_first_then_exported_then_public_one
         return VS % (name, namespace, spec)
 
     servers = "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]"
-    rules = rule("a", "other", "'*'", 231) + rule("b", "other", "istio-system", 232) + rule("c", "istio-system", "'.'", 233)
+    rules = (
+        rule("a", "other", "'*'", 231) + rule("b", "other", "istio-system", 232) + rule("c", "istio-system", "'.'", 233)
+    )
     (routes,) = resolve_view(snapshot(GATEWAY % ("web", "istio-system", servers) + rules), router(view)).routes
     assert [route.action.status for route in routes.virtual_hosts[0].routes] == [233, 232, 231]
