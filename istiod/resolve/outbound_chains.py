@@ -94,8 +94,8 @@ def tcp_chains(
 
 
 def server_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Server names as Envoy matches them: `*` alone is no pattern there, it is the absence of one."""
-    return () if "*" in names else tuple(names)
+    """Server names as Envoy matches them, each once: `*` alone is no pattern there, it is the absence of one."""
+    return () if "*" in names else tuple(dict.fromkeys(names))
 
 
 def _forward(
