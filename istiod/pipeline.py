@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -104,8 +105,10 @@ class Pipeline:
             old, self._snapshot = self._snapshot, snapshot
             changed = changes(old, snapshot)
             self._first.set()
-            if old is None or changed.config or changed.endpoints or looked_at(old) != looked_at(snapshot):
-                await self._move_proxies(old, snapshot, changed)
+            if old is None or changed.config or looked_at(old) != looked_at(snapshot):
+                await self._move_proxies(snapshot, lambda _: True)
+            elif changed.endpoints:
+                await self._move_proxies(snapshot, partial(_may_move, old, snapshot, changed.endpoints))
             for item in [c for c in self._classes.values() if c.streams]:
                 async with item.lock:
                     await self._advance(item, snapshot, changed, old)
@@ -145,12 +148,12 @@ class Pipeline:
         self._classes.move_to_end(view)
         return item
 
-    async def _move_proxies(self, old: Snapshot | None, new: Snapshot, changed: Changes) -> None:
+    async def _move_proxies(self, new: Snapshot, may_move: Callable[[Proxy], bool]) -> None:
         """Streams whose view is another one now go to that class, and are told only what differs."""
         for count, (stream, item) in enumerate(list(self._home.items())):
             if count % STREAMS_PER_SLICE == STREAMS_PER_SLICE - 1:
                 await asyncio.sleep(0)
-            if stream.proxy is None or stream not in self._home or not _may_move(stream.proxy, old, new, changed):
+            if stream.proxy is None or stream not in self._home or not may_move(stream.proxy):
                 continue
             view = view_of(stream.proxy, new)
             if view == item.view:
@@ -170,15 +173,11 @@ class Pipeline:
     async def _advance(self, item: ViewClass, snapshot: Snapshot, changed: Changes, old: Snapshot | None) -> None:
         if item.revision == snapshot.revision:
             return
-        if (
-            old is None
-            or item.delivery is None
-            or item.revision != old.revision
-            or changed.config
-            or reaches(old, snapshot, item.view, changed.objects)
-        ):
-            certain = old is not None and item.revision == old.revision and not (changed.config or changed.endpoints)
-            kept = old is not None and certain and keeps_upstreams(old, snapshot, item.view, changed.objects)
+        if old is None or item.delivery is None or item.revision != old.revision or changed.config:
+            await self._rebuild(item, snapshot)
+            return
+        if reaches(old, snapshot, item.view, changed.objects):
+            kept = not changed.endpoints and keeps_upstreams(old, snapshot, item.view, changed.objects)
             await self._rebuild(item, snapshot, kept)
             return
         delivery = _endpoints_only(item.delivery, snapshot, item.view, changed.endpoints)
@@ -191,10 +190,9 @@ class Pipeline:
         """Make everything of a class anew, or all but its upstreams, and tell whoever is in it already what differs."""
         RESOLVED.inc()
         before: Configuration = item.delivery.configuration if item.delivery is not None else {}
-        keep = keep_upstreams and bool(before)
-        config = resolve_view(snapshot, item.view, upstreams=not keep)
+        config = resolve_view(snapshot, item.view, upstreams=not keep_upstreams)
         configuration: Configuration = await encode_config(config)
-        if keep:
+        if keep_upstreams:
             configuration = {**configuration, CLUSTER: before[CLUSTER], ENDPOINTS: before[ENDPOINTS]}
         delivery = _difference(before, configuration, snapshot.revision)
         item.revision = snapshot.revision
@@ -213,12 +211,11 @@ class Pipeline:
         VIEWS.set(len(self._classes))
 
 
-def _may_move(proxy: Proxy, old: Snapshot | None, new: Snapshot, changed: Changes) -> bool:
-    if changed.config or old is None or looked_at(old) != looked_at(new):
-        return True
+def _may_move(old: Snapshot, new: Snapshot, touched: frozenset[ServiceKey], proxy: Proxy) -> bool:
+    """Whether the services that a proxy serves may be others now, when only endpoints changed."""
     keys = {key for address in proxy.addresses for key in new.addresses.get(address, ())}
     before = {key for address in proxy.addresses for key in old.addresses.get(address, ())}
-    return keys != before or not keys.isdisjoint(changed.endpoints)
+    return keys != before or not keys.isdisjoint(touched)
 
 
 async def encode_config(config: ViewConfig) -> dict[str, dict[str, Resource]]:

@@ -39,7 +39,7 @@ _NOTHING: Mapping[Any, Any] = {}
 
 def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
     """The class of a proxy under a snapshot."""
-    keys = label_keys(snapshot)
+    keys, asked = looked_at(snapshot)
     families = {":" in address for address in proxy.addresses} or {False}
     return ProxyView(
         type=proxy.type,
@@ -59,7 +59,7 @@ def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
         topology=proxy.topology,
         proxy_headers=proxy.proxy_headers,
         envoy_version=proxy.envoy_version,
-        metadata=Labels({key: value for key, value in proxy.metadata.items() if key in metadata_keys(snapshot)}),
+        metadata=Labels({key: value for key, value in proxy.metadata.items() if key in asked}),
         service_name=service_name_of(proxy, snapshot.mesh),
     )
 
