@@ -26,6 +26,7 @@ from istiod.api.providers import (
     service_of,
 )
 from istiod.memo import memo
+from istiod.resolve.scope import scope_of
 from istiod.resolve.specs.telemetry import (
     FileLog,
     GrpcLog,
@@ -38,7 +39,6 @@ from istiod.resolve.specs.telemetry import (
 )
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
-from istiod.view.visibility import egress_services
 
 ZIPKIN_PATH = "/api/v2/spans"
 EXPORT_TIMEOUT = 5.0  # of HTTP, where Envoy wants one
@@ -61,7 +61,7 @@ def upstream_of(snapshot: Snapshot, view: ProxyView, service: str, port: int) ->
     keys = [key for key in snapshot.hosts.get(host, ()) if namespace in ("", key.namespace)]
     if len(keys) != 1:
         return None
-    found = next((item for item in egress_services(snapshot, view, None) if item.host == host), None)
+    found = scope_of(snapshot, view).by_host.get(host)
     said = found.port(port) if found is not None else None
     if said is None or said.protocol is Protocol.UDP:
         return None
