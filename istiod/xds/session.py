@@ -107,7 +107,7 @@ class Session:
             return
         for type_url, names in delivery.changed.items():
             if (sub := self._types.get(type_url)) is not None:
-                sub.mark_changed(names)
+                self._change(type_url, sub, names, old.configuration.get(type_url, _NO_RESOURCES))
         for type_url, names in delivery.removed.items():
             if (sub := self._types.get(type_url)) is not None:
                 self._remove(type_url, sub, names, old.configuration[type_url])
@@ -122,7 +122,7 @@ class Session:
             if type_url != SECRET:
                 before = old.configuration.get(type_url, _NO_RESOURCES)
                 now = delivery.configuration.get(type_url, _NO_RESOURCES)
-                sub.mark_changed(_differing(before, now))
+                self._change(type_url, sub, _differing(before, now), before)
                 self._remove(type_url, sub, frozenset(before.keys() - now.keys()), before)
 
     def on_secrets(self, secrets: Mapping[str, Resource], absent: frozenset[str] = NOTHING) -> None:
@@ -245,15 +245,23 @@ class Session:
             sub.awaited = sub.awaited | names if sub.awaited else names
             sub.owed = sub.owed or owed
 
+    def _change(self, type_url: str, sub: Subscription, names: frozenset[str], before: Mapping[str, Resource]) -> None:
+        """The content of these is another one."""
+        self._hold(type_url, sub, names, before)
+        sub.mark_changed(names)
+
     def _remove(self, type_url: str, sub: Subscription, names: frozenset[str], before: Mapping[str, Resource]) -> None:
         """These are gone. In state of the world nobody is told, but by answers that are complete without them."""
+        self._hold(type_url, sub, names, before)
         sub.mark_removed(names)
-        if self._delta:
-            return
-        if type_url in WILDCARD:
-            sub.leaving = {**sub.leaving, **{name: before[name] for name in names & sub.removed}}
-        else:
+        if not self._delta and type_url not in WILDCARD:
             sub.removed = NOTHING
+
+    def _hold(self, type_url: str, sub: Subscription, names: frozenset[str], before: Mapping[str, Resource]) -> None:
+        """Remember what the client has of these, until it is told: they may go before that."""
+        if not self._delta and type_url in WILDCARD:
+            has = {name: None if name in sub.awaited else before.get(name) for name in sub.wanted(names)}
+            sub.held = {**has, **sub.held}
 
     def _resources(self, type_url: str) -> Mapping[str, Resource] | None:
         """What there is of a type; None while that is not known."""
@@ -329,11 +337,10 @@ class Session:
 
     def _complete(self, type_url: str, sub: Subscription, resources: Mapping[str, Resource]) -> bytes:
         """All that the client is to have, with what is to go but may not yet."""
+        stays = {name: held for name in sub.removed if (held := sub.held.get(name)) is not None}
+        sub.removed, sub.held = sub.removed & stays.keys(), stays  # what it never had need not be taken away
         body = self._body(type_url, _present(self._everything(type_url, sub), resources))
-        if sub.removed:
-            return body + join(sub.removed, sub.leaving, delta=False)
-        sub.leaving = {}
-        return body
+        return body + join(stays.keys(), stays, delta=False) if stays else body
 
     def _body(self, type_url: str, names: frozenset[str]) -> bytes:
         if type_url == SECRET:

@@ -51,7 +51,8 @@ class Subscription:
 
     To be sent are: `awaited`, names that the client waits for, with their content or the word that there is none;
     `changed`, names whose content is another one; `removed`, names whose absence may be told when the order allows it;
-    and an answer even if it is empty when one is `owed`. `leaving` has what is in `removed` as the client knows it.
+    and an answer even if it is empty when one is `owed`. `held` has what is in `changed` or `removed` as the client has
+    it, None for what it never had; only answers that are always complete need it.
     `initial` are versions a reconnecting client says it has, until the first answer. `nonces` are those of responses
     that were not acknowledged yet. `refused` is the client's complaint about the last answer that it did not take
     whole, `complaint` the one about the answer under way.
@@ -63,7 +64,7 @@ class Subscription:
     awaited: frozenset[str] = NOTHING
     changed: frozenset[str] = NOTHING
     removed: frozenset[str] = NOTHING
-    leaving: Mapping[str, Resource] = field(default_factory=dict)
+    held: Mapping[str, Resource | None] = field(default_factory=dict)
     owed: bool = False
     initial: Mapping[str, str] | None = None
     nonces: tuple[str, ...] = ()

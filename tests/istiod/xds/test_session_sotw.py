@@ -182,6 +182,28 @@ def test_an_upstream_that_leaves_is_kept_as_the_client_has_it(sotw: Any) -> None
     assert sotw.session.idle
 
 
+def test_an_upstream_that_leaves_is_kept_as_it_was_said_not_as_it_was_to_be(sotw: Any) -> None:
+    """Envoy warms an upstream that is another one, and would wait for its endpoints for ever: nobody has them."""
+    settle(sotw, cds={"a": "1", "b": "1"}, eds={"a": "x"}, lds={"l": "1"})
+    assert sotw.serve(cds={"a": "1", "b": "2"}, eds={"a": "x"}, lds={"l": "1"}) == ["cds: a=1 b=2"]
+    assert sotw.serve(cds={"a": "2", "b": "2"}, eds={"a": "x"}, lds={"l": "1"}) == []
+    assert sotw.serve(cds={"b": "3"}, eds={}, lds={"l": "2"}) == ["lds: l=2"]
+    assert sotw.ack("cds") == ["cds: a=1 b=3"]
+    assert sotw.ack("lds") == []
+    assert sotw.ack("cds") == ["cds: b=3"]
+
+
+def test_an_upstream_that_leaves_before_it_was_said_is_never_said(sotw: Any) -> None:
+    settle(sotw, cds={"b": "1"}, lds={"l": "1"})
+    assert sotw.serve(cds={"b": "2"}, lds={"l": "1"}) == ["cds: b=2"]
+    assert sotw.serve(cds={"a": "1", "b": "2"}, lds={"l": "1"}) == []
+    assert sotw.serve(cds={"b": "3"}, lds={"l": "2"}) == ["lds: l=2"]
+    assert sotw.ack("cds") == ["cds: b=3"]
+    assert sotw.ack("cds") == []
+    assert sotw.ack("lds") == []
+    assert sotw.session.idle
+
+
 def test_another_class_leaves_out_what_it_has_not(sotw: Any) -> None:
     settle(sotw, cds={"a": "1", "b": "1"}, eds={"a": "x", "b": "y"})
     assert sotw.other_class(cds={"a": "1"}, eds={"a": "z"}) == ["cds: a=1", "eds: a=z"]
