@@ -18,6 +18,7 @@ class Attribute(StrEnum):
     NAMESPACE = "source.namespace"
     SERVICE_ACCOUNT = "source.serviceAccount"
     PRINCIPAL = "source.principal"
+    TRUST_DOMAIN = "source.trustDomain"
     REQUEST_PRINCIPAL = "request.auth.principal"
     AUDIENCES = "request.auth.audiences"
     PRESENTER = "request.auth.presenter"

@@ -264,7 +264,7 @@ def _check_custom(rule: Rule, path: str) -> Iterator[Problem]:
             yield Problem(at, f"{condition.key[:80]!r} is not supported with action CUSTOM", fix)
 
 
-_IDENTITY_KEYS = (Attribute.NAMESPACE, Attribute.SERVICE_ACCOUNT, Attribute.PRINCIPAL)
+_IDENTITY_KEYS = (Attribute.NAMESPACE, Attribute.SERVICE_ACCOUNT, Attribute.PRINCIPAL, Attribute.TRUST_DOMAIN)
 
 
 def _denies_all_bytes(rule: Rule) -> bool:

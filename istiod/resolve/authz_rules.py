@@ -154,11 +154,11 @@ def _condition(tested: AttributeKey, said: Condition, namespace: str, domains: T
     values, not_values = said.values, said.not_values
     if tested.attribute is Attribute.PRINCIPAL:
         values, not_values = domains.expand_principals(values), domains.expand_principals(not_values)
-    make, http_only = _maker(tested, namespace)
+    make, http_only = _maker(tested, namespace, domains)
     yield from _field(values, not_values, make, http_only)
 
 
-def _maker(tested: AttributeKey, namespace: str) -> tuple[Make, bool]:
+def _maker(tested: AttributeKey, namespace: str, domains: TrustDomains) -> tuple[Make, bool]:
     """How a value of an attribute is tested, and whether only HTTP has it."""
     name = tested.names[0] if tested.names else ""
     match tested.attribute:
@@ -172,6 +172,8 @@ def _maker(tested: AttributeKey, namespace: str) -> tuple[Make, bool]:
             return _account_of(namespace), False
         case Attribute.PRINCIPAL:
             return _principal, False
+        case Attribute.TRUST_DOMAIN:
+            return _trust_domain_in(domains), False
         case Attribute.DESTINATION_IP:
             return (lambda text: DestinationAddress(_cidr(text))), False
         case Attribute.DESTINATION_PORT:

@@ -27,13 +27,11 @@ class TrustDomains:
     peers: tuple[str, ...] = ()
 
     def meant_by(self, domain: str) -> tuple[str, ...]:
-        """The domains that a policy's domain stands for; one with a leading `*` stays, and stands for what it fits."""
+        """The domains that a policy's domain stands for; one with a `*` stays as it is."""
         if domain == POINTER:
             return tuple(dict.fromkeys((*self.own, *self.peers)))
         if domain in self.own:
             return self.own
-        if domain.startswith("*") and any(own.endswith(domain[1:]) for own in self.own):
-            return (domain, *(own for own in self.own if not own.endswith(domain[1:])))
         return (domain,)
 
     def expand_principals(self, principals: Iterable[str]) -> tuple[str, ...]:
@@ -44,7 +42,12 @@ class TrustDomains:
         domain, _, rest = principal.partition("/")
         if domain == "*" or principal.count("/") != SPIFFE_PARTS - 1:
             return (principal,)
-        return tuple(f"{one}/{rest}" for one in self.meant_by(domain))
+        return tuple(f"{one}/{rest}" for one in self._meant_by_ending(domain) or self.meant_by(domain))
+
+    def _meant_by_ending(self, domain: str) -> tuple[str, ...]:
+        """In a principal `*ending` stands for all of the own domains once one of them ends so; () if none does."""
+        fits = [own for own in self.own if domain.startswith("*") and own.endswith(domain[1:])]
+        return (domain, *(own for own in self.own if own not in fits)) if fits else ()
 
 
 def trust_domains(snapshot: Snapshot) -> TrustDomains:

@@ -243,6 +243,20 @@ def test_domains_that_a_principal_means(principal, expected):
     assert list(DOMAINS.expand_principals((principal,))) == expected
 
 
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ("cluster.local", ("east.mesh", "old.mesh", "west.mesh")),
+        ("old.mesh", ("east.mesh", "old.mesh")),
+        ("west.mesh", ("west.mesh",)),
+        ("*st.mesh", ("*st.mesh",)),
+        ("*", ("*",)),
+    ],
+)
+def test_domains_that_a_trust_domain_means(domain, expected):
+    assert DOMAINS.meant_by(domain) == expected
+
+
 def test_peers_of_the_mesh_are_known_to_policies(snapshot, view):
     world = snapshot(policy("{rules: [{from: [{source: {principals: [cluster.local/ns/a/sa/b]}}]}]}"))
     (rule,) = enforced(guard_of(replace(world, peer_domains=("west.mesh",)), view()).http, Verdict.ALLOW)
