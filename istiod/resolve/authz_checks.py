@@ -1,4 +1,5 @@
-"""CUSTOM policies -> the servers that are asked. A server that cannot be found denies what it was to decide on.
+"""CUSTOM policies -> the server that is asked. One that cannot be found denies what it was to decide on, and so do
+several for one workload: the reference allows one, and which of them should decide is not known.
 
 Input: policies that hold for a view, MeshConfig's extension providers, the services of the view's scope. Rules: Istio's
 AuthorizationPolicy (`CUSTOM`) and extension providers `envoyExtAuthzHttp`, `envoyExtAuthzGrpc`; a server of the first
@@ -14,7 +15,7 @@ from federation.model.findings import Finding, Severity
 from istiod.api.authorization_servers import ExtAuthzGrpc, ExtAuthzHttp
 from istiod.api.authorizationpolicy import AuthorizationPolicy
 from istiod.api.meta import Object
-from istiod.resolve.authz_rules import policy_rules, text_match
+from istiod.resolve.authz_rules import PolicyRules, policy_rules, text_match
 from istiod.resolve.provider_upstreams import ProviderUpstream, find_upstream
 from istiod.resolve.scope import scope_of
 from istiod.resolve.specs.authz import (
@@ -43,7 +44,7 @@ Steps = tuple[CheckSpec | RbacSpec, ...]
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """What is asked, in order, for HTTP and for bytes, and what the authors of the policies should know."""
+    """What is asked for HTTP and for bytes, and what the authors of the policies should know."""
 
     http: Steps = ()
     tcp: Steps = ()
@@ -51,12 +52,17 @@ class Checks:
 
 
 def checks_of(snapshot: Snapshot, view: ProxyView, policies: Iterable[Policy]) -> Checks:
-    """The checks of CUSTOM policies, provider by provider, by name."""
+    """The check of CUSTOM policies; with several providers a denial for each, by name."""
     by_provider: dict[str, list[Policy]] = {}
     for policy in policies:
         assert policy.spec.provider is not None  # validated
         by_provider.setdefault(policy.spec.provider.name, []).append(policy)
-    parts = [_checks(snapshot, view, name, by_provider[name]) for name in sorted(by_provider)]
+    if len(by_provider) == 1:
+        ((name, asked),) = by_provider.items()
+        return _checks(snapshot, view, name, asked)
+    wrong = "the workload has several extension providers, and one is allowed"
+    fix = "use one provider per workload"
+    parts = [_closed(_made(snapshot, name, asked), asked, wrong, fix) for name, asked in sorted(by_provider.items())]
     return Checks(
         tuple(step for part in parts for step in part.http),
         tuple(step for part in parts for step in part.tcp),
@@ -65,18 +71,14 @@ def checks_of(snapshot: Snapshot, view: ProxyView, policies: Iterable[Policy]) -
 
 
 def _checks(snapshot: Snapshot, view: ProxyView, provider: str, policies: Sequence[Policy]) -> Checks:
-    mark = f"{MARK}-{provider}-ns["
-    made = [policy_rules(policy, trust_domains(snapshot), f"{MARK}-{provider}-") for policy in policies]
-    http = tuple(rule for rules in made for rule in rules.http)
-    tcp = tuple(rule for rules in made for rule in rules.tcp)
+    rules = _made(snapshot, provider, policies)
     server = _server(snapshot, view, provider)
     if isinstance(server, str):
-        message, fix = f"{server}, so what the rules match is denied", "correct the name, or MeshConfig"
-        return Checks((_denied(http),), (_denied(tcp),), _findings(policies, "ProviderUnusable", message, fix))
+        return _closed(rules, policies, server, "correct the name, or MeshConfig")
     said, upstream = server
     check = CheckSpec(
         when=RbacSpec(),
-        mark=mark,
+        mark=f"{MARK}-{provider}-ns[",
         server=_http_server(said, upstream) if isinstance(said, ExtAuthzHttp) else _grpc_server(upstream),
         timeout=PATIENCE if said.timeout is None else said.timeout,
         fail_open=said.fail_open,
@@ -84,10 +86,23 @@ def _checks(snapshot: Snapshot, view: ProxyView, provider: str, policies: Sequen
         clear_route_cache=said.clear_route_cache,
         body=_body(said),
     )
-    asked = (_asked(check, http),)
+    asked = (_asked(check, rules.http),)
     if not isinstance(said, ExtAuthzHttp):
-        return Checks(asked, (_asked(check, tcp),), _not_grpc(provider, upstream, policies))
+        return Checks(asked, (_asked(check, rules.tcp),), _not_grpc(provider, upstream, policies))
     return Checks(asked, (), _not_for_bytes(view, provider, policies))
+
+
+def _made(snapshot: Snapshot, provider: str, policies: Iterable[Policy]) -> PolicyRules:
+    made = [policy_rules(policy, trust_domains(snapshot), f"{MARK}-{provider}-") for policy in policies]
+    return PolicyRules(
+        tuple(rule for rules in made for rule in rules.http),
+        tuple(rule for rules in made for rule in rules.tcp),
+    )
+
+
+def _closed(rules: PolicyRules, policies: Iterable[Policy], wrong: str, fix: str) -> Checks:
+    message = f"{wrong}, so what the rules match is denied"
+    return Checks((_denied(rules.http),), (_denied(rules.tcp),), _findings(policies, "ProviderUnusable", message, fix))
 
 
 def _asked(check: CheckSpec, rules: tuple[RuleSpec, ...]) -> CheckSpec:

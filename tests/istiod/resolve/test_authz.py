@@ -329,6 +329,19 @@ def test_a_server_that_cannot_be_asked_denies_what_it_was_to_decide_on(snapshot,
     assert words in finding.message
 
 
+def test_several_servers_for_one_workload_deny_what_they_were_to_decide_on(snapshot, view):
+    servers_of_mesh = [{**with_server()["extensionProviders"][0], "name": name} for name in ("opa", "sso")]
+    policies = policy(CUSTOM) + policy(CUSTOM.replace("opa", "sso").replace("8080", "81"), "q")
+    guard = guard_of(snapshot(policies, servers(), extensionProviders=servers_of_mesh), view())
+    for authorization in (guard.http, guard.tcp):
+        denied = [rule.operation for closed in authorization.checks for rule in closed.rules.rules]
+        assert denied == [DestinationPort(8080), DestinationPort(81)]
+    assert [(one.object, one.code) for one in guard.findings] == [
+        ("AuthorizationPolicy apps/p", "ProviderUnusable"),
+        ("AuthorizationPolicy apps/q", "ProviderUnusable"),
+    ]
+
+
 def test_a_grpc_server_on_a_port_of_another_protocol_is_said(snapshot, view):
     port = ServicePort(9191, "http", Protocol.HTTP, 9191)
     guard = guard_of(snapshot(policy(CUSTOM), servers(port), **with_server()), view())
