@@ -1,10 +1,12 @@
 """Authorization servers as extension providers of MeshConfig, which decide under AuthorizationPolicy's CUSTOM.
 
-Owns the two models and their rules; Envoy refuses a whole listener for a setting that it does not take.
+Owns the two models and their rules; Envoy refuses a whole listener for a setting that it does not take. A server that
+breaks a rule costs no MeshConfig: what it was to decide on is denied (`istiod.resolve.authz_checks`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from pydantic import Field
@@ -15,6 +17,7 @@ from istiod.api.headers import check_header_name, check_one_line
 from istiod.api.problems import Problem
 
 MAX_BYTES = 2**32 - 1
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # stands in metadata that filters match
 
 
 class RequestBody(Model):
@@ -56,8 +59,10 @@ STATUS_CODES = frozenset(
 )
 
 
-def check_server(said: ExtAuthzGrpc, path: str) -> Iterator[Problem]:
-    """Istio's rules for a server, and what else Envoy insists on."""
+def check_server(name: str, said: ExtAuthzGrpc, path: str) -> Iterator[Problem]:
+    """Istio's rules for a server and its name, and what else Envoy insists on."""
+    if not _NAME.fullmatch(name):
+        yield Problem(path, f"has the name {name[:80]!r}", "use lower case letters, digits and '-', at most 63")
     if said.status_on_error and said.status_on_error not in map(str, STATUS_CODES):
         at = f"{path}.statusOnError"
         yield Problem(at, f"{said.status_on_error[:80]!r} is no HTTP status that can be answered", "write '403'")
@@ -92,4 +97,6 @@ def _check_http(said: ExtAuthzHttp, path: str) -> Iterator[Problem]:
 
 def _check_names(names: Iterable[str], path: str) -> Iterator[Problem]:
     for index, name in enumerate(names):
+        if name == "*":
+            yield Problem(f"{path}[{index}]", "is '*', which stands for no header", "write x-* or *-user, or the names")
         yield from check_header_name(name, f"{path}[{index}]")

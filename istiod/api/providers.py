@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -197,7 +198,8 @@ def _check_kind(provider: ExtensionProvider, kind: str, path: str) -> Iterator[P
         yield Problem(f"{path}.service", f"{service[:80]!r} names no service", fix)
     match kind:
         case "envoy_ext_authz_http" | "envoy_ext_authz_grpc":
-            yield from check_server(getattr(provider, kind), path)
+            for problem in check_server(provider.name, getattr(provider, kind), path):
+                yield replace(problem, severity=Severity.WARNING)
         case "envoy_file_access_log":
             assert provider.envoy_file_access_log is not None
             yield from _check_format(provider.envoy_file_access_log.log_format, f"{path}.logFormat")

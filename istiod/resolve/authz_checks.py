@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from pydantic.alias_generators import to_camel
+
 from federation.model.findings import Finding, Severity
-from istiod.api.authorization_servers import ExtAuthzGrpc, ExtAuthzHttp
+from istiod.api.authorization_servers import ExtAuthzGrpc, ExtAuthzHttp, check_server
 from istiod.api.authorizationpolicy import AuthorizationPolicy
 from istiod.api.meta import Object
+from istiod.api.providers import kind_of
 from istiod.resolve.authz_rules import PolicyRules, policy_rules, text_match
 from istiod.resolve.provider_upstreams import ProviderUpstream, find_upstream
 from istiod.resolve.scope import scope_of
@@ -122,6 +125,9 @@ def _server(snapshot: Snapshot, view: ProxyView, name: str) -> tuple[ExtAuthzGrp
     said = provider.envoy_ext_authz_http or provider.envoy_ext_authz_grpc
     if said is None:
         return f"extension provider {name[:80]!r} is no authorization server"
+    wrong = next(check_server(name, said, to_camel(kind_of(provider))), None)
+    if wrong is not None:
+        return f"extension provider {name[:80]!r} cannot be used ({wrong.path} {wrong.message})"
     upstream = find_upstream(snapshot, scope_of(snapshot, view), said.service, said.port)
     if isinstance(upstream, str):
         return f"extension provider {name[:80]!r}: {upstream}"

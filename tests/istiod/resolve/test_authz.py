@@ -314,6 +314,8 @@ def test_an_http_server_is_not_asked_about_connections_and_that_is_said(snapshot
         (with_server(), [*servers(), service("opa", "other", host=OPA)], "in several namespaces"),
         (with_server(), [service("opa", ports=(GRPC,), export_to=("~",))], "is not visible"),
         (with_server(port=1), servers(), "has no port 1"),
+        (with_server(statusOnError="299"), servers(), "statusOnError '299' is no HTTP status that can be answered"),
+        (with_server("Http", includeRequestHeadersInCheck=["*"]), servers(), "is '*', which stands for no header"),
         (with_server(), [service("opa", ports=(GRPC,), resolution=Resolution.PASSTHROUGH)], "has no endpoints"),
     ],
 )  # fmt: skip

@@ -23,6 +23,8 @@ ROWS: list[Row] = [
     (E, 'localityLbSetting.distribute[0].to', 'adds up to 1', 'localityLbSetting: {distribute: [{from: a, to: {b: 1}}]}'),
     (E, 'serviceSettings[0].hosts[0]', "'a_b' is no host", 'serviceSettings: [{hosts: [a_b]}]'),
     (E, 'extensionProviders[0]', 'has no kind of provider', 'extensionProviders: [{name: a}]'),
+    (W, 'extensionProviders[0].envoyExtAuthzGrpc.statusOnError', "'299' is no HTTP status that can be answered", 'extensionProviders: [{name: a, envoyExtAuthzGrpc: {service: a.b, port: 80, statusOnError: "299"}}]'),
+    (W, 'extensionProviders[0].envoyExtAuthzHttp', "has the name 'Opa'", 'extensionProviders: [{name: Opa, envoyExtAuthzHttp: {service: a.b, port: 80}}]'),
     (E, 'extensionProviders[1].name', "'a' is given twice", 'extensionProviders: [{name: a, prometheus: {}}, {name: a, prometheus: {}}]'),
     (E, 'trustDomian', 'is no field', 'trustDomian: x'),
     (E, 'enableAutoMtls', "'maybe': input should be a valid boolean, unable to interpret input", 'enableAutoMtls: maybe'),
