@@ -66,6 +66,7 @@ class HTTPRedirect(Model):
     """An answer that sends the client elsewhere."""
 
     uri: str = ""
+    prefix_rewrite: str = ""
     authority: str = ""
     port: Port | None = None
     derive_port: str | None = None

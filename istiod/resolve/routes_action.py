@@ -246,9 +246,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def redirect(said: HTTPRedirect, listener_port: int, tls: bool) -> Redirect:
-    """A redirect; its `uri` replaces the whole path, also where a prefix matched. `tls` is what the client speaks.
+    """A redirect; its `uri` replaces the whole path, also where a prefix matched, `prefixRewrite` that prefix.
 
-    A port that goes without saying is not written.
+    `tls` is what the client speaks. A port that goes without saying is not written.
     """
     port = said.port or 0
     if said.derive_port is not None and str(said.derive_port) == "FROM_REQUEST_PORT":
@@ -262,6 +262,7 @@ def redirect(said: HTTPRedirect, listener_port: int, tls: bool) -> Redirect:
         host=said.authority or "",
         port=port,
         path=said.uri or "",
+        prefix=said.prefix_rewrite or None,
     )
 
 

@@ -93,6 +93,7 @@ def check_route(route: HTTPRoute, path: str, delegated: bool, at_gateway: bool) 
         yield from check_duration(route.timeout, f"{path}.timeout")
     if route.redirect is not None:
         yield from _redirect(route.redirect, f"{path}.redirect")
+        yield from _redirected_prefix(route.redirect, route.match, path)
     if route.rewrite is not None:
         yield from _rewrite(route.rewrite, f"{path}.rewrite")
     if route.direct_response is not None:
@@ -210,13 +211,25 @@ def _authority(route: HTTPRoute, path: str) -> Iterator[Problem]:
 def _redirect(redirect: HTTPRedirect, path: str) -> Iterator[Problem]:
     yield from check_one_line(redirect.uri, f"{path}.uri")
     yield from check_one_line(redirect.authority, f"{path}.authority")
-    if not (redirect.uri or redirect.authority or redirect.scheme or redirect.port or redirect.derive_port):
+    yield from check_one_line(redirect.prefix_rewrite, f"{path}.prefixRewrite")
+    leads = redirect.uri or redirect.prefix_rewrite or redirect.authority or redirect.scheme
+    if not (leads or redirect.port or redirect.derive_port):
         yield Problem(path, "leads nowhere", "give uri, authority, scheme or port")
+    if redirect.uri and redirect.prefix_rewrite:
+        yield Problem(path, "has both uri and prefixRewrite", "keep one of them")
     if redirect.redirect_code not in (0, *REDIRECTS):
         fix = "use 301, 302, 303, 307 or 308"
         yield Problem(f"{path}.redirectCode", f"is {redirect.redirect_code}", fix)
     if redirect.scheme not in ("", "http", "https"):
         yield Problem(f"{path}.scheme", f"{redirect.scheme[:80]!r} is no scheme", "use http or https")
+
+
+def _redirected_prefix(redirect: HTTPRedirect, matches: Sequence[HTTPMatchRequest], path: str) -> Iterator[Problem]:
+    """What comes in place of a prefix needs paths that are matched by one."""
+    for index, match in enumerate(matches if redirect.prefix_rewrite else ()):
+        if match.uri is not None and match.uri.prefix is None:
+            message, fix = "is no prefix, and redirect.prefixRewrite is given", "match a prefix, or use redirect.uri"
+            yield Problem(f"{path}.match[{index}].uri", message, fix)
 
 
 def _rewrite(rewrite: HTTPRewrite, path: str) -> Iterator[Problem]:

@@ -335,3 +335,8 @@ def test_a_foreign_host_is_on_port_80_and_where_the_services_of_its_rule_are(sna
 def test_statistics_of_a_route_may_have_a_name(snapshot, view):
     http = "[{match: [{uri: {prefix: /a}, statPrefix: first}], route: [{destination: {host: b}}]}, {route: [{destination: {host: b}}]}]"
     assert [route.stat_prefix for route in routes_of_b(snapshot(rule(http)), view())] == ["first", ""]
+
+
+def test_a_redirect_exchanges_the_prefix(snapshot, view):
+    said = rule("[{match: [{uri: {prefix: /old/}}], redirect: {prefixRewrite: /new/}}]")
+    assert routes_of_b(snapshot(said), view())[0].action == Redirect(301, prefix="/new/")

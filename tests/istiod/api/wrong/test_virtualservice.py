@@ -59,6 +59,8 @@ ROWS: list[Row] = [
     (E, 'spec.http[0].fault.delay.percentage.value', 'is 1e-05, below what can be counted', 'hosts: [a.com]\nhttp: [{route: [{destination: {host: b}}], fault: {delay: {percentage: {value: 0.00001}, fixedDelay: 1s}}}]'),
     (W, 'spec.http[0].fault.delay.fixedDelay', 'is missing, so nothing is delayed', 'hosts: [a.com]\nhttp: [{route: [{destination: {host: b}}], fault: {delay: {percentage: {value: 5}}}}]'),
     (E, 'spec.http[0].redirect.redirectCode', 'is 200', 'hosts: [a.com]\nhttp: [{redirect: {uri: /, redirectCode: 200}}]'),
+    (E, 'spec.http[0].redirect', 'has both uri and prefixRewrite', 'hosts: [a.com]\nhttp: [{redirect: {uri: /a, prefixRewrite: /b}}]'),
+    (E, 'spec.http[0].match[0].uri', 'is no prefix, and redirect.prefixRewrite is given', 'hosts: [a.com]\nhttp: [{match: [{uri: {exact: /a}}], redirect: {prefixRewrite: /b}}]'),
     (E, 'spec.http[0].redirect', 'leads nowhere', 'hosts: [a.com]\nhttp: [{redirect: {}}]'),
     (E, 'spec.http[0].redirect.scheme', "'ftp' is no scheme", 'hosts: [a.com]\nhttp: [{redirect: {scheme: ftp}}]'),
     (E, 'spec.http[0].fault', 'is given together with redirect', 'hosts: [a.com]\nhttp: [{redirect: {uri: /}, fault: {abort: {httpStatus: 500}}}]'),
