@@ -53,7 +53,7 @@ def check_attachment(policy: Attached) -> Iterator[Problem]:
     given = [
         name
         for name, said in (
-            ("selector", policy.selector is not None and policy.selector.all_labels),
+            ("selector", policy.selector is not None),
             ("targetRef", policy.target_ref),
             ("targetRefs", policy.target_refs),
         )

@@ -15,9 +15,10 @@ from istiod.api.problems import Problem, is_network
 MAX_ACCOUNTS = 16
 MAX_ACCOUNT_LENGTH = 320
 MAX_STARS = 3
+MAX_NAMESPACE = 63
 ONE, ANY = "{*}", "{**}"
 _SEGMENT = re.compile(r"[a-zA-Z0-9\-._~%!$&'()+,;:@=]+")  # a literal segment of a template (RFC 3986 pchar without *)
-_NAMESPACE = re.compile(r"[-a-z0-9*]{1,63}")
+_NAMESPACE = re.compile(r"[-a-z0-9*]+")
 _METHOD = re.compile(r"[a-z]+")
 
 
@@ -32,10 +33,21 @@ def check_namespaces(values: Iterable[str], path: str) -> Iterator[Problem]:
     """Names of namespaces, in which a `*` may stand anywhere. Envoy takes no pattern that is much longer."""
     for index, value in enumerate(values):
         at = f"{path}[{index}]"
-        if value and not _NAMESPACE.fullmatch(value):
-            yield Problem(at, f"{value[:80]!r} is no namespace", "use lower case letters, digits and '-'")
+        if len(value) > MAX_NAMESPACE:
+            yield Problem(at, f"{value[:80]!r} is no namespace", f"use at most {MAX_NAMESPACE} characters")
+        elif value and not _NAMESPACE.fullmatch(value):
+            message, fix = f"{value!r} is the name of no namespace", "use lower case letters, digits and '-'"
+            yield Problem(at, message, fix, severity=Severity.WARNING)
         elif value.count("*") > MAX_STARS:
             yield Problem(at, f"{value[:80]!r} has more than {MAX_STARS} '*'", "name the namespaces")
+
+
+def check_trust_domains(values: tuple[str, ...], path: str) -> Iterator[Problem]:
+    """Names of trust domains, which are one part of an identity; a `*` as everywhere."""
+    for index, value in enumerate(values):
+        if "/" in value:
+            yield Problem(f"{path}[{index}]", f"{value[:80]!r} is no trust domain", "leave out what is behind the /")
+    yield from check_wildcards(values, path)
 
 
 def check_wildcards(values: Iterable[str], path: str) -> Iterator[Problem]:

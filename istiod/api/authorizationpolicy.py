@@ -22,6 +22,7 @@ from istiod.api.authorization_values import (
     check_namespaces,
     check_paths,
     check_ports,
+    check_trust_domains,
     check_wildcards,
 )
 from istiod.api.fields import Model, PolicySelector
@@ -155,7 +156,8 @@ def _check_action(policy: AuthorizationPolicy) -> Iterator[Problem]:
 def _check_rule(rule: Rule, path: str) -> Iterator[Problem]:
     for name, items in (("from", rule.from_), ("to", rule.to)):
         if items == ():
-            yield Problem(f"{path}.{name}", "is empty", f"remove {name} if it does not matter")
+            message, fix = "is empty, so it counts as not given", f"remove {name} if it does not matter"
+            yield Problem(f"{path}.{name}", message, fix, severity=Severity.WARNING)
     for index, item in enumerate(rule.from_ or ()):
         yield from _check_source(item.source, f"{path}.from[{index}].source")
     for index, entry in enumerate(rule.to or ()):
@@ -178,6 +180,8 @@ def _check_source(source: Source, path: str) -> Iterator[Problem]:
             yield from check_addresses(values, at)
         elif field == "namespaces":
             yield from check_namespaces(values, at)
+        elif field == "trust_domains":
+            yield from check_trust_domains(values, at)
         else:
             yield from check_wildcards(values, at)
 
@@ -234,6 +238,9 @@ def _check_condition(condition: Condition, path: str) -> Iterator[Problem]:
             case Attribute.NAMESPACE:
                 yield from check_given(values, at)
                 yield from check_namespaces(values, at)
+            case Attribute.TRUST_DOMAIN:
+                yield from check_given(values, at)
+                yield from check_trust_domains(values, at)
             case Attribute.FILTER:
                 yield from check_given(values, at)
             case _:

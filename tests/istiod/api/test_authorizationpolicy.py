@@ -50,8 +50,9 @@ ROWS = [
     ("selector: {matchLabels: {app: 'a*'}}", E, "spec.selector.matchLabels.app", "has a wildcard, which labels do not know"),
     ("selector: {matchLabels: {a: b}}\ntargetRef: {group: gateway.networking.k8s.io, kind: Gateway, name: g}", E, "spec", "has selector and targetRef"),
     ("targetRefs: [{group: apps, kind: Deployment, name: d}]", E, "spec.targetRefs[0].kind", "'apps/Deployment' takes no policies"),
-    ("rules: [{from: []}]", E, "spec.rules[0].from", "is empty"),
-    ("rules: [{to: []}]", E, "spec.rules[0].to", "is empty"),
+    ("selector: {}\ntargetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: a}]", E, "spec", "has selector and targetRefs"),
+    ("rules: [{from: []}]", W, "spec.rules[0].from", "is empty, so it counts as not given"),
+    ("rules: [{to: []}]", W, "spec.rules[0].to", "is empty, so it counts as not given"),
     ("rules: [{from: [{}]}]", E, SOURCE, "is missing"),
     (source(""), E, SOURCE, "is empty"),
     (operation(""), E, OPERATION, "is empty"),
@@ -59,7 +60,10 @@ ROWS = [
     (source("principals: ['']"), E, f"{SOURCE}.principals[0]", "is empty"),
     (source("principals: a"), E, f"{SOURCE}.principals", "'a' is no list"),
     (source("principals: ['*a*']"), W, f"{SOURCE}.principals[0]", "'*a*' has a '*' that stands for itself"),
-    (source("namespaces: [Shop]"), E, f"{SOURCE}.namespaces[0]", "'Shop' is no namespace"),
+    (source("namespaces: [Shop]"), W, f"{SOURCE}.namespaces[0]", "'Shop' is the name of no namespace"),
+    (source(f"notNamespaces: [{'a' * 64}]"), E, f"{SOURCE}.notNamespaces[0]", f"'{'a' * 64}' is no namespace"),
+    (source("trustDomains: [a/ns/b]"), E, f"{SOURCE}.trustDomains[0]", "'a/ns/b' is no trust domain"),
+    (when("key: source.trustDomain, values: [a/b]"), E, f"{WHEN}.values[0]", "'a/b' is no trust domain"),
     (source("namespaces: ['*a*b*c*']"), E, f"{SOURCE}.namespaces[0]", "'*a*b*c*' has more than 3 '*'"),
     (source("ipBlocks: [10.0.0]"), E, f"{SOURCE}.ipBlocks[0]", "'10.0.0' is neither an IP address nor a CIDR"),
     (source("notIpBlocks: [10.0.0.0/255.0.0.0]"), E, f"{SOURCE}.notIpBlocks[0]", "'10.0.0.0/255.0.0.0' is neither an IP address nor a CIDR"),
@@ -109,12 +113,12 @@ def test_wrong(spec: str, severity: Severity, path: str, message: str) -> None:
 
 def test_all_errors_are_said_at_once() -> None:
     found = parsed(
-        "action: DENY\nrules:\n- from: [{source: {ipBlocks: [x]}}]\n  to: [{operation: {ports: [y]}}]\n- {to: []}"
+        "action: DENY\nrules:\n- from: [{source: {ipBlocks: [x]}}]\n  to: [{operation: {ports: [y]}}]\n- {when: [{key: x}]}"
     )
     assert [one.path for one in found.findings] == [
         f"{SOURCE}.ipBlocks[0]",
         f"{OPERATION}.ports[0]",
-        "spec.rules[1].to",
+        "spec.rules[1].when[0].key",
     ]
 
 

@@ -161,6 +161,13 @@ def test_without_http_a_denial_keeps_its_other_conditions(snapshot, view):
     assert (rule.operation, rule.caller) == (DestinationPort(9000), ALWAYS)
 
 
+def test_a_trust_domain_is_a_source_and_an_attribute(snapshot, view):
+    source = policy("{action: DENY, rules: [{from: [{source: {trustDomains: [td]}}]}]}")
+    attribute = policy("{action: DENY, rules: [{when: [{key: source.trustDomain, values: [td]}]}]}")
+    first, second = (enforced(guard_of(snapshot(said), view()).http, Verdict.DENY) for said in (source, attribute))
+    assert first == second != ()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "operation"),
     [
@@ -204,7 +211,7 @@ def test_an_annotation_that_is_neither_true_nor_false_is_said_and_the_policy_enf
 
 
 def test_a_policy_that_cannot_be_read_denies_everything_to_what_it_selects(snapshot, view):
-    world = snapshot(policy("{selector: {matchLabels: {app: a}}, rules: [{to: []}]}", "broken"))
+    world = snapshot(policy("{selector: {matchLabels: {app: a}}, rules: [{to: [{operation: {}}]}]}", "broken"))
     guard = guard_of(world, view())
     for authorization in (guard.http, guard.tcp):
         assert enforced(authorization, Verdict.DENY) == (RuleSpec("ns[apps]-policy[broken]-rule[0]", ALWAYS, ALWAYS),)
@@ -216,7 +223,7 @@ def test_a_policy_that_cannot_be_read_denies_everything_to_what_it_selects(snaps
 
 
 def test_a_broken_policy_on_trial_denies_nothing(snapshot, view):
-    world = snapshot(policy("{rules: [{to: []}]}", annotations='{istio.io/dry-run: "true"}'))
+    world = snapshot(policy("{rules: [{to: [{operation: {}}]}]}", annotations='{istio.io/dry-run: "true"}'))
     assert guard_of(world, view()).http.rules == ()
 
 
