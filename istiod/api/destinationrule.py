@@ -92,12 +92,22 @@ class WarmupConfiguration(Model):
     aggression: Annotated[float, Field(ge=1)] | None = None
 
 
+class ZoneAwareLoadBalancerSetting(Model):
+    """Endpoints by zone, as many in each as there are clients; failover between regions."""
+
+    enabled: bool | None = None
+    failover: tuple[Failover, ...] = ()
+    failover_priority: tuple[str, ...] = ()
+    min_cluster_size: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
+
+
 class LoadBalancerSettings(Model):
     """How one endpoint is picked."""
 
     simple: SimpleLB | None = None
     consistent_hash: ConsistentHashLB | None = None
     locality_lb_setting: LocalityLoadBalancerSetting | None = None
+    zone_aware_lb_setting: ZoneAwareLoadBalancerSetting | None = None
     warmup_duration_secs: Duration | None = None
     warmup: WarmupConfiguration | None = None
 
@@ -168,6 +178,7 @@ class OutlierDetection(Model):
     base_ejection_time: Duration | None = None
     max_ejection_percent: PercentInt | None = None
     min_health_percent: PercentInt | None = None
+    outlier_detection_http_error_codes: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
 
 
 class TLSMode(StrEnum):
@@ -235,6 +246,7 @@ class RetryBudget(Model):
 
     percent: Percent = 20.0
     min_retry_concurrency: Count = 3
+    budget_interval: Duration | None = None
 
 
 class TrafficPolicy(Model):

@@ -72,6 +72,7 @@ class ServerTLSSettings(Model):
     min_protocol_version: TLSProtocol = TLSProtocol.TLS_AUTO
     max_protocol_version: TLSProtocol = TLSProtocol.TLS_AUTO
     cipher_suites: tuple[str, ...] = ()
+    insecure_skip_verify: bool | None = None
 
 
 class Server(Model):
@@ -126,6 +127,7 @@ _BASE64_HASH = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 
 _PLAIN_HTTP = ("HTTP", "HTTP2", "GRPC", "GRPC-WEB")
+MAX_CERTIFICATES = 2
 NO_TLS_1_2 = (TLSProtocol.TLSV1_0, TLSProtocol.TLSV1_1)
 
 
@@ -192,7 +194,7 @@ def _host(host: str, path: str) -> Iterator[Problem]:
 
 def check_server_tls(tls: ServerTLSSettings, protocol: str, path: str) -> Iterator[Problem]:
     ends = tls.mode in (GatewayTLSMode.SIMPLE, GatewayTLSMode.MUTUAL, GatewayTLSMode.OPTIONAL_MUTUAL)
-    if protocol in _PLAIN_HTTP and ends:
+    if protocol in _PLAIN_HTTP and (ends or tls.mode is GatewayTLSMode.ISTIO_MUTUAL):
         yield Problem(f"{path}.mode", f"is {tls.mode} on a port of protocol {protocol}", "use protocol HTTPS")
     named = tls.credential_name or tls.credential_names or tls.tls_certificates
     files = tls.server_certificate and tls.private_key
@@ -237,6 +239,13 @@ def _certificates(tls: ServerTLSSettings, path: str) -> Iterator[Problem]:
     said = [name for name, given in places.items() if given]
     if len(said) > 1:
         yield Problem(path, f"has {' and '.join(said)}", "keep one of them")
+    for name, number in (
+        ("credentialNames", len(tls.credential_names)),
+        ("tlsCertificates", len(tls.tls_certificates)),
+    ):
+        if number > MAX_CERTIFICATES:
+            message, fix = f"has more than {MAX_CERTIFICATES} entries", "keep one RSA and one ECDSA certificate"
+            yield Problem(f"{path}.{name}", message, fix)
     for index, pair in enumerate(tls.tls_certificates):
         for name, given in (("serverCertificate", pair.server_certificate), ("privateKey", pair.private_key)):
             if not given:

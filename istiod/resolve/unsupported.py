@@ -27,6 +27,7 @@ NO_DEPLOYMENT = "has no effect, as nothing is deployed for a Gateway"
 NOT_IN_ISTIO = "has no effect, as in Istio, whose istiod does not follow it either"
 NOT_IN_ENVOY = "has no effect: stock Envoy cannot do it"
 AT_THE_END = "has no effect: bytes are counted when a connection ends"
+STILL_VERIFIED = "has no effect: certificates of clients are verified where the mode asks for them"
 CRL_FILE = "has no effect: a revocation list counts in the Secret of credentialName (ca.crl) only"
 
 # Message -> Python name of the field -> what happens. A field counts as set when it differs from its default, wherever
@@ -35,9 +36,12 @@ NOT_BUILT: Mapping[type[BaseModel], Mapping[str, str]] = {
     virtualservice.Delay: {"exponential_delay": NOT_IN_ISTIO},
     virtualservice.Abort: {"http2_error": NOT_IN_ISTIO},
     destinationrule.ClientTLSSettings: {"ca_crl": CRL_FILE},
+    destinationrule.LoadBalancerSettings: {"zone_aware_lb_setting": IGNORED},
+    destinationrule.OutlierDetection: {"outlier_detection_http_error_codes": NOT_IN_ISTIO},
+    destinationrule.RetryBudget: {"budget_interval": NOT_IN_ENVOY},
     gateway.Server: {"default_endpoint": NOT_IN_ISTIO},
     gateway.GatewayPort: {"target_port": NOT_IN_ISTIO},
-    gateway.ServerTLSSettings: {"ca_crl": CRL_FILE},
+    gateway.ServerTLSSettings: {"ca_crl": CRL_FILE, "insecure_skip_verify": STILL_VERIFIED},
     envoyfilter.ListenerMatch: {"port_name": IGNORED},
     proxyconfig.ProxyConfig: {"concurrency": IGNORED, "environment_variables": IGNORED, "image": IGNORED},
     sidecar.SidecarPort: {"target_port": NOT_IN_ISTIO},

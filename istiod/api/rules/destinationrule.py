@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isqrt
 
 from federation.model.findings import Severity
@@ -100,7 +101,8 @@ def _whole(policy: TrafficPolicy, path: str) -> Iterator[Problem]:
         (f"{path}.portLevelSettings[{at}].port.number", p.port and p.port.number)
         for at, p in enumerate(policy.port_level_settings)
     )
-    yield from check_distinct(numbers, "port number")
+    for problem in check_distinct(numbers, "port number"):
+        yield replace(problem, fix="keep one of them: the first counts", severity=Severity.WARNING)
     for index, level in enumerate(policy.port_level_settings):
         if level.port is None:
             yield Problem(f"{path}.portLevelSettings[{index}].port", "is missing", "give port.number")
@@ -162,6 +164,9 @@ def _pings(pings: Http2KeepAlive | None, path: str) -> Iterator[Problem]:
     if pings.interval is None:
         message, fix = "is missing, so no pings are sent", "say how often, e.g. 15s"
         yield Problem(f"{path}.interval", message, fix, severity=Severity.WARNING)
+    elif pings.timeout is None:
+        message, fix = "is missing, which Istio refuses", "say how long an answer may take, e.g. 5s"
+        yield Problem(f"{path}.timeout", message, fix, severity=Severity.WARNING)
 
 
 def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Problem]:
@@ -175,6 +180,8 @@ def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Prob
         yield from check_duration(settings.warmup.duration, f"{path}.warmup.duration")
         if settings.warmup_duration_secs is not None:
             yield Problem(f"{path}.warmupDurationSecs", "is given together with warmup", "keep warmup")
+    if settings.locality_lb_setting is not None and settings.zone_aware_lb_setting is not None:
+        yield Problem(path, "has both localityLbSetting and zoneAwareLbSetting", "keep one of them")
     if settings.locality_lb_setting is not None:
         yield from check_locality(settings.locality_lb_setting, f"{path}.localityLbSetting")
 
@@ -186,6 +193,12 @@ def _hash(hashing: ConsistentHashLB, path: str) -> Iterator[Problem]:
         yield Problem(path, message, "keep one of them")
     if hashing.http_cookie is not None and not hashing.http_cookie.name:
         yield Problem(f"{path}.httpCookie.name", "is empty", "name the cookie")
+    if hashing.http_cookie is not None:
+        names = [attribute.name for attribute in hashing.http_cookie.attributes]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                at = f"{path}.httpCookie.attributes[{index}].name"
+                yield Problem(at, f"{name[:80]!r} is listed twice", "keep one of them")
     if hashing.minimum_ring_size:
         message, fix = "is deprecated", "use ringHash.minimumRingSize"
         yield Problem(f"{path}.minimumRingSize", message, fix, "DeprecatedField", Severity.WARNING)
