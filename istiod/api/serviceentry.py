@@ -148,6 +148,12 @@ def _dynamic(entry: ServiceEntry) -> Iterator[Problem]:
     if entry.endpoints or entry.workload_selector is not None:
         path = "spec.endpoints" if entry.endpoints else "spec.workloadSelector"
         yield Problem(path, "is given with resolution DYNAMIC_DNS", "remove it, or use STATIC or DNS")
+    for index, host in enumerate(entry.hosts):
+        if not host.startswith("*"):
+            message, fix = f"{host[:100]!r} is one name, with resolution DYNAMIC_DNS", "write *.suffix, or use DNS"
+            yield Problem(f"spec.hosts[{index}]", message, fix)
+    if entry.addresses:
+        yield Problem("spec.addresses", "are given with resolution DYNAMIC_DNS", "remove them")
     for index, port in enumerate(entry.ports):
         if port.protocol.upper() not in _NAMING:
             message = f"{port.protocol!r} shows no name to look up, with resolution DYNAMIC_DNS"

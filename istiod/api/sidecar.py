@@ -174,6 +174,9 @@ def _ingress(listener: IstioIngressListener, path: str) -> Iterator[Problem]:
             yield Problem(f"{path}.tls.{name}", "is not supported at a sidecar", "remove it")
     if tls.mode in (GatewayTLSMode.ISTIO_MUTUAL, GatewayTLSMode.AUTO_PASSTHROUGH):
         yield Problem(f"{path}.tls.mode", f"is {tls.mode}, which is for gateways", "use SIMPLE or MUTUAL")
+    elif listener.port.protocol.upper() not in ("HTTPS", "TLS"):
+        message = f"is given on a port of protocol {listener.port.protocol or 'unknown'}"
+        yield Problem(f"{path}.tls", message, "use protocol HTTPS or TLS")
     elif not (tls.credential_name or tls.credential_names or tls.tls_certificates):
         yield from check_server_tls(tls, "HTTPS", f"{path}.tls")
 
@@ -198,8 +201,10 @@ def _outbound(policy: OutboundTrafficPolicy) -> Iterator[Problem]:
         return
     if policy.mode is not OutboundMode.ALLOW_ANY:
         yield Problem(path, f"is given in mode {policy.mode}", "use mode ALLOW_ANY, or remove it")
-    if not proxy.host or "*" in proxy.host:
-        yield Problem(f"{path}.host", f"{proxy.host!r} is no host", "name one service")
+    if not is_host(proxy.host, wildcard=False):
+        yield Problem(f"{path}.host", f"{proxy.host[:100]!r} is no host", "name one service")
+    if proxy.subset and not is_label(proxy.subset):
+        yield Problem(f"{path}.subset", f"{proxy.subset[:80]!r} is no name", "use letters, digits and '-'")
     if proxy.port is None:
         yield Problem(f"{path}.port", "is missing", "give port.number")
 

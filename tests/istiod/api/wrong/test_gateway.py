@@ -8,6 +8,8 @@ import pytest
 from tests.istiod.api.wrong.conftest import E, Row, W, check
 
 ROWS: list[Row] = [
+    (E, 'spec.servers[0].tls.credentialNames', 'has more than 2 entries', 'servers: [{port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.com], tls: {mode: SIMPLE, credentialNames: [a, b, c]}}]'),
+    (E, 'spec.servers[0].tls.mode', 'is ISTIO_MUTUAL on a port of protocol HTTP', 'servers: [{port: {number: 80, name: a, protocol: HTTP}, hosts: [a.com], tls: {mode: ISTIO_MUTUAL}}]'),
     (E, 'spec.servers', 'is empty', 'servers: []'),
     (E, 'spec.servers', 'is empty', '{}'),
     (E, 'spec.servers[0].port.protocol', "'HTTPX' is unknown", 'servers: [{port: {number: 443, name: p, protocol: HTTPX}, hosts: [a.com]}]'),

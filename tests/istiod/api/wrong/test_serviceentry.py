@@ -38,6 +38,8 @@ ROWS: list[Row] = [
     (W, 'spec.workloadSelector', 'has no labels, so it selects nothing', 'hosts: [a.com]\nports: [{number: 80, name: http, protocol: HTTP}]\nresolution: STATIC\nworkloadSelector: {}'),
     (E, 'spec.workloadSelector.labels.a', 'has a wildcard or no key, which labels do not know', "hosts: [a.com]\nports: [{number: 80, name: http, protocol: HTTP}]\nresolution: STATIC\nworkloadSelector: {labels: {a: '*'}}"),
     (E, 'spec.ports[0].protocol', "'TCP' shows no name to look up, with resolution DYNAMIC_DNS", "hosts: ['*.a.com']\nresolution: DYNAMIC_DNS\nports: [{number: 9000, name: tcp, protocol: TCP}]"),
+    (E, 'spec.hosts[0]', "'a.com' is one name, with resolution DYNAMIC_DNS", 'hosts: [a.com]\nresolution: DYNAMIC_DNS\nports: [{number: 443, name: tls, protocol: TLS}]'),
+    (E, 'spec.addresses', 'are given with resolution DYNAMIC_DNS', "hosts: ['*.a.com']\naddresses: [10.0.0.1]\nresolution: DYNAMIC_DNS\nports: [{number: 443, name: tls, protocol: TLS}]"),
     (E, 'spec.endpoints', 'is given with resolution DYNAMIC_DNS', "hosts: ['*.a.com']\nresolution: DYNAMIC_DNS\nports: [{number: 443, name: tls, protocol: TLS}]\nendpoints: [{address: 1.1.1.1}]"),
     (E, 'spec.endpoints', 'are several with resolution DNS_ROUND_ROBIN', 'hosts: [a.com]\nports: [{number: 80, name: http, protocol: HTTP}]\nresolution: DNS_ROUND_ROBIN\nendpoints: [{address: a.b}, {address: a.c}]'),
     (W, 'spec.ports[0].protocol', 'shows no name by which the hosts of the entry could be told apart, so Istio refuses it', 'hosts: [a.com, b.com]\nresolution: DNS\nports: [{number: 80, name: a, protocol: TCP}]'),
