@@ -7,6 +7,7 @@ analyzers of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from federation.model.findings import Finding
@@ -45,9 +46,14 @@ def source_namespaces(snapshot: Snapshot) -> Iterator[Finding]:
         for path, source in _sources(item):
             for field, values in (("namespaces", source.namespaces), ("notNamespaces", source.not_namespaces)):
                 for index, value in enumerate(values):
-                    if "*" not in value and value not in known:
+                    if not any(_fits(value, namespace) for namespace in known):
                         message = f"there is no namespace {value!r}"
                         yield codes.NAMESPACE_NOT_FOUND.at(item, f"{path}.{field}[{index}]", message)
+
+
+def _fits(pattern: str, namespace: str) -> bool:
+    """Whether a name, in which a `*` may stand anywhere, is that of a namespace."""
+    return re.fullmatch(".*".join(re.escape(part) for part in pattern.split("*")), namespace) is not None
 
 
 def principals(snapshot: Snapshot) -> Iterator[Finding]:

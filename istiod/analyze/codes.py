@@ -162,7 +162,7 @@ ADDRESS_REQUIRED = Code(
 )  # fmt: skip
 HOST_IN_SEVERAL_NAMESPACES = Code(
     "HostInSeveralNamespaces", W, "One host is declared in several namespaces that the same clients see.",
-    "declare it once, or limit exportTo",
+    "declare it once, or limit exportTo", "IST0177",
 )  # fmt: skip
 
 # Sidecars
@@ -239,14 +239,14 @@ DEPRECATED_ANNOTATION = Code(
     "use what took its place", "IST0135",
 )  # fmt: skip
 INJECTION_LABELS_CONFLICT = Code(
-    "InjectionLabelsConflict", W, "A namespace has both kinds of injection label.",
-    "keep one of istio-injection and istio.io/rev", "IST0123",
+    "InjectionLabelsConflict", W, "A namespace asks for sidecars in two ways, or for sidecars and ambient mode.",
+    "keep one of istio-injection, istio.io/rev and istio.io/dataplane-mode", "IST0123",
 )  # fmt: skip
 
 # Several clusters
 SERVICE_DIFFERS = Code(
     "ServiceDiffers", W, "A service has different ports in different clusters.",
-    "declare the same ports everywhere", "IST0165",
+    "declare the same ports everywhere", "IST0170",
 )  # fmt: skip
 NETWORK_WITHOUT_GATEWAY = Code(
     "NetworkWithoutGateway", W, "Workloads are in another network, and no gateway leads there.",

@@ -104,8 +104,12 @@ def _annotation(item: Object[object], kind: str, name: str) -> Iterator[Finding]
 
 
 def injection_labels(snapshot: Snapshot) -> Iterator[Finding]:
-    """Namespaces with both kinds of injection label."""
+    """Namespaces that ask for sidecars, or sidecars and ambient mode, in more than one way."""
     for key, item in table_of(snapshot, Kind.NAMESPACE).items():
-        if "istio-injection" in item.meta.labels and "istio.io/rev" in item.meta.labels:
-            message = "has istio-injection and istio.io/rev"
+        injection = item.meta.labels.get("istio-injection")
+        said = ["istio-injection"] if injection is not None else []
+        if injection in (None, "enabled"):
+            said += [name for name in ("istio.io/rev", "istio.io/dataplane-mode") if name in item.meta.labels]
+        if len(said) > 1:
+            message = f"has {' and '.join(said)}"
             yield codes.INJECTION_LABELS_CONFLICT.at(f"Namespace {key.name}", "metadata.labels", message)

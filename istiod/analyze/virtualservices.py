@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from federation.model.findings import Finding
 from federation.model.names import NamespacedName, host_matches, hosts_overlap
-from federation.model.service import Protocol, Service
+from federation.model.service import Protocol
 from istiod.analyze import codes
 from istiod.analyze.lookup import every_host, full_host, hosts_of, labels_text, named, namespaces, sees
 from istiod.api.destinationrule import DestinationRule
@@ -64,10 +64,15 @@ def bound_gateways(item: Vs) -> frozenset[str]:
 
 
 def destinations(snapshot: Snapshot) -> Iterator[Finding]:
-    """Destinations whose host, port or subset is not there."""
-    if not snapshot.services:
-        return
+    """Destinations whose host, port or subset is not there. Without any service only the subsets of rules are known."""
     rules = _Rules(snapshot)
+    if not snapshot.services:
+        for item in virtual_services(snapshot):
+            for target in targets(item.spec):
+                host = full_host(snapshot, target.destination.host, item.meta.namespace)
+                if any(rules.of(host)):
+                    yield from _subset(snapshot, item, target, rules, host)
+        return
     for item in virtual_services(snapshot):
         at_gateway = bool(item.spec.hosts) and MESH not in bound_gateways(item)
         for target in targets(item.spec):
@@ -111,16 +116,15 @@ def _destination(snapshot: Snapshot, item: Vs, target: Target, rules: _Rules, at
     elif said.port is None and at_gateway and len(numbers) > 1:
         message = f"{said.host} has the ports {named(numbers, 8)}"
         yield codes.PORT_REQUIRED.at(item, target.path, message)
-    if said.subset:
-        yield from _subset(snapshot, item, target, rules, service)
+    yield from _subset(snapshot, item, target, rules, service.host)
 
 
-def _subset(snapshot: Snapshot, item: Vs, target: Target, rules: _Rules, service: Service) -> Iterator[Finding]:
+def _subset(snapshot: Snapshot, item: Vs, target: Target, rules: _Rules, host: str) -> Iterator[Finding]:
     """A subset that no DestinationRule for the host has, of those that the VirtualService's namespace sees."""
     said = target.destination
-    fitting = [rule for rule in rules.of(service.host) if sees(snapshot, rule, item.meta.namespace)]
+    fitting = [rule for rule in rules.of(host) if sees(snapshot, rule, item.meta.namespace)]
     known = [subset.name for rule in fitting for subset in rule.spec.subsets]
-    if said.subset in known:
+    if not said.subset or said.subset in known:
         return
     where = f"has the subsets {named(known, 8)}" if known else "has no subsets"
     message = f"{said.host} {where}, and not {said.subset!r}"

@@ -106,7 +106,8 @@ ROWS = [
     ("PolicyConflict", "spec.selector", [pa("selector: {matchLabels: {app: s}}, mtls: {mode: STRICT}"), pa("selector: {matchLabels: {version: v1}}, mtls: {mode: DISABLE}", "q")], [pa("selector: {matchLabels: {app: s}}, mtls: {mode: STRICT}"), pa("selector: {matchLabels: {app: t}}, mtls: {mode: DISABLE}", "q")]),
     ("PolicyForNoPort", "spec.portLevelMtls[80]", [pa("selector: {matchLabels: {app: s}}, portLevelMtls: {80: {mode: STRICT}}")], [pa("selector: {matchLabels: {app: s}}, portLevelMtls: {8080: {mode: STRICT}}")]),
     ("NamespaceNotFound", "spec.exportTo[0]", [obj("DestinationRule", "d", "{host: s, exportTo: [none]}")], [obj("DestinationRule", "d", "{host: s, exportTo: [b, .]}")]),
-    ("NamespaceNotFound", "spec.rules[0].from[0].source.namespaces[0]", [ap("rules: [{from: [{source: {namespaces: [none]}}]}]")], [ap("rules: [{from: [{source: {namespaces: [b, 'x*']}}]}]")]),
+    ("NamespaceNotFound", "spec.rules[0].from[0].source.namespaces[0]", [ap("rules: [{from: [{source: {namespaces: [none]}}]}]")], [ap("rules: [{from: [{source: {namespaces: [b, 'b*', '*']}}]}]")]),
+    ("NamespaceNotFound", "spec.rules[0].from[0].source.notNamespaces[0]", [ap("rules: [{from: [{source: {notNamespaces: ['*-none']}}]}]")], []),
     ("PrincipalNotFound", "spec.rules[0].from[0].source.principals[0]", [ap("rules: [{from: [{source: {principals: [cluster.local/ns/a/sa/none]}}]}]")], [ap("rules: [{from: [{source: {principals: [cluster.local/ns/a/sa/default, '*/sa/x', other/ns/x/sa/y]}}]}]")]),
     ("PrincipalNotFound", "spec.rules[0].from[0].source.principals[0]", [ap("rules: [{from: [{source: {principals: ['spiffe://cluster.local/ns/a/sa/default']}}]}]")], []),
     ("PrincipalNotFound", "spec.rules[0].from[0].source.serviceAccounts[0]", [ap("rules: [{from: [{source: {serviceAccounts: [none]}}]}]")], [ap("rules: [{from: [{source: {serviceAccounts: [a/default]}}]}]")]),
@@ -126,6 +127,7 @@ ROWS = [
     ("MisplacedAnnotation", "metadata.annotations[sidecar.istio.io/logLevel]", [svc("o", "{clusterIP: 10.1.0.4, ports: [{name: http, port: 80}]}", annotations={"sidecar.istio.io/logLevel": "debug"})], [obj("Pod", "o", "{status: {podIP: 10.0.0.4}}", annotations={"sidecar.istio.io/logLevel": "debug"})]),
     ("DeprecatedAnnotation", "metadata.annotations[sidecar.istio.io/inject]", [obj("Pod", "o", "{status: {podIP: 10.0.0.4}}", annotations={"sidecar.istio.io/inject": "true"})], [obj("Pod", "o", "{status: {podIP: 10.0.0.4}}", labels={"sidecar.istio.io/inject": "true"})]),
     ("InjectionLabelsConflict", "metadata.labels", [obj("Namespace", "n", labels={"istio-injection": "enabled", "istio.io/rev": "x"})], [obj("Namespace", "n", labels={"istio-injection": "enabled"})]),
+    ("InjectionLabelsConflict", "metadata.labels", [obj("Namespace", "n", labels={"istio.io/dataplane-mode": "ambient", "istio.io/rev": "x"})], [obj("Namespace", "n", labels={"istio-injection": "disabled", "istio.io/rev": "x"})]),
 ]  # fmt: skip
 
 

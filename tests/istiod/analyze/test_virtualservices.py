@@ -107,3 +107,9 @@ def test_a_pod_without_sidecar_enforces_nothing(said: Said) -> None:
 def test_nothing_is_said_of_what_is_not_in_the_input(said: Said) -> None:
     """VirtualServices and rules alone: neither services nor pods are known."""
     assert not said(to("host: nope, subset: v9"), dr("host: nope, subsets: [{name: v9, labels: {a: b}}]"), base=())
+    assert not said(to("host: nope, subset: v9"), base=())
+
+
+def test_subsets_are_those_of_rules_also_without_services(said: Said) -> None:
+    rule = dr("host: s, subsets: [{name: v9, labels: {a: b}}]")
+    assert said(to("host: s.a.svc.cluster.local, subset: v8"), rule, base=()) == {("SubsetNotFound", f"{D}.subset")}
