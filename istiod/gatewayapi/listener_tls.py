@@ -34,8 +34,12 @@ def server_tls(
     world: World, gateway: Object[Gateway], said: Listener, path: str
 ) -> tuple[ServerTLSSettings | None, list[Fault]]:
     """How TLS ends at a listener; None where it does not."""
-    if said.tls is None or said.protocol not in ("HTTPS", "TLS"):
+    if said.protocol not in ("HTTPS", "TLS"):
         return None, []
+    if said.tls is None:
+        message = f"is missing for protocol {said.protocol}"
+        fault = Fault(PROGRAMMED, "Invalid", f"{path}.tls", message, "give mode and certificateRefs")
+        return ServerTLSSettings(mode=GatewayTLSMode.SIMPLE), [fault]
     faults = list(_unknown_options(said.tls, path))
     if said.tls.mode is TLSMode.PASSTHROUGH:
         automatic = said.tls.options.get(LISTENER_PROTOCOL) == "auto-passthrough"

@@ -208,8 +208,6 @@ def _listener(listener: Listener, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.hostname", f"is given for protocol {listener.protocol}", "remove it")
     if listener.tls is not None:
         yield from _tls(listener, listener.tls, f"{path}.tls")
-    elif listener.protocol in ("HTTPS", "TLS"):
-        yield Problem(f"{path}.tls", f"is missing for protocol {listener.protocol}", "give it", "MissingField")
     namespaces = listener.allowed_routes.namespaces
     yield from check_length(listener.allowed_routes.kinds, 8, f"{path}.allowedRoutes.kinds")
     if namespaces.from_ is From.SELECTOR and namespaces.selector is None:

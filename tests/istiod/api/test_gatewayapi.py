@@ -397,7 +397,6 @@ OWN: list[Row] = [
     listener("protocol: HTTP, hostname: A", ".hostname", "'A' is no host"),
     listener("protocol: TCP, hostname: a.test", ".hostname", "is given for protocol TCP"),
     listener("protocol: HTTP, tls: {certificateRefs: [{name: a}]}", ".tls", "is given for protocol HTTP"),
-    listener("protocol: HTTPS", ".tls", "is missing for protocol HTTPS"),
     listener("protocol: HTTPS, tls: {mode: Passthrough}", ".tls.mode", "is Passthrough for protocol HTTPS"),
     listener("protocol: HTTPS, tls: {}", ".tls.certificateRefs", "is empty in mode Terminate"),
     listener("protocol: TLS, tls: {mode: SIMPLE}", ".tls.mode", "'SIMPLE' is none of Terminate, Passthrough"),

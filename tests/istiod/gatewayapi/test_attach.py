@@ -178,6 +178,7 @@ def test_only_the_most_specific_listener_takes_a_host(translated: Translated) ->
             "{name: a, port: 443, protocol: TLS, tls: {mode: Passthrough, options: {x: y}}}",
             {"ResolvedRefs": "!UnsupportedOption"},
         ),
+        ("{name: b, port: 80, protocol: HTTP}, {name: a, port: 443, protocol: HTTPS}", {"Programmed": "!Invalid"}),
         ("{name: a, port: 80, protocol: HTTP}", {}),
     ],
 )
