@@ -47,6 +47,7 @@ Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=MAX_
 Base64 = Annotated[str, BeforeValidator(parse_base64)]
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+MatchPort = Annotated[Port | None, BeforeValidator(lambda port: port or None)]  # 0 is none, as in protobuf
 Percent = Annotated[float, Field(ge=0, le=100)]
 PercentInt = Annotated[int, Field(ge=0, le=100)]
 

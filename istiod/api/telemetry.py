@@ -188,9 +188,11 @@ def check_tags(tags: dict[str, CustomTag], path: str) -> Iterator[Problem]:
         if not name:
             yield Problem(path, "has a tag without a name", "name the tag")
         kinds = [kind for kind in CustomTag.model_fields if getattr(tag, kind) is not None]
-        if len(kinds) != 1:
-            said = "and ".join(f"{kind} " for kind in kinds) or "no value "
-            yield Problem(at, f"has {said.strip()}", "give one of literal, environment, header, formatter")
+        fix = "give one of literal, environment, header, formatter"
+        if not kinds:
+            yield Problem(at, "has no value, so it is left out", fix, severity=Severity.WARNING)
+        elif len(kinds) > 1:
+            yield Problem(at, f"has {' and '.join(kinds)}", fix)
         if tag.literal is not None and not tag.literal.value:
             yield Problem(f"{at}.literal.value", "is empty", "give the value")
         if tag.environment is not None and not tag.environment.name:

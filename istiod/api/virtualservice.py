@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from istiod.api.fields import Base64, Count, Duration, Model, PercentInt, PercentValue, Port, StringMatch
+from istiod.api.fields import Base64, Count, Duration, MatchPort, Model, PercentInt, PercentValue, Port, StringMatch
 from istiod.api.headers import Headers
 
 
@@ -29,7 +29,7 @@ class HTTPMatchRequest(Model):
     method: StringMatch | None = None
     authority: StringMatch | None = None
     headers: dict[str, StringMatch | None] = {}
-    port: Port | None = None
+    port: MatchPort = None
     source_labels: dict[str, str] = {}
     gateways: tuple[str, ...] = ()
     query_params: dict[str, StringMatch | None] = {}
@@ -184,7 +184,7 @@ class L4MatchAttributes(Model):
     """Conditions of a TCP route."""
 
     destination_subnets: tuple[str, ...] = ()
-    port: Port | None = None
+    port: MatchPort = None
     source_subnet: str = ""
     source_labels: dict[str, str] = {}
     gateways: tuple[str, ...] = ()
@@ -196,7 +196,7 @@ class TLSMatchAttributes(Model):
 
     sni_hosts: tuple[str, ...]
     destination_subnets: tuple[str, ...] = ()
-    port: Port | None = None
+    port: MatchPort = None
     source_labels: dict[str, str] = {}
     gateways: tuple[str, ...] = ()
     source_namespace: str = ""

@@ -28,10 +28,11 @@ def target_policy(snapshot: Snapshot, view: ProxyView, service: Service | None, 
 def hash_policies(policy: TrafficPolicy) -> tuple[HashPolicy, ...]:
     """The hash policy of one destination; empty when its rule does not hash."""
     said = policy.load_balancer.consistent_hash if policy.load_balancer is not None else None
-    return (_hash_policy(said),) if said is not None else ()
+    hashed = _hash_policy(said) if said is not None else None
+    return (hashed,) if hashed is not None else ()
 
 
-def _hash_policy(said: ConsistentHashLB) -> HashPolicy:
+def _hash_policy(said: ConsistentHashLB) -> HashPolicy | None:
     if said.http_cookie is not None:
         cookie = said.http_cookie
         attributes = tuple((item.name, item.value) for item in cookie.attributes)
@@ -42,4 +43,4 @@ def _hash_policy(said: ConsistentHashLB) -> HashPolicy:
         return HashPolicy(query=said.http_query_parameter_name)
     if said.use_source_ip:
         return HashPolicy(source_ip=True)
-    return HashPolicy(header=said.http_header_name or "")
+    return HashPolicy(header=said.http_header_name) if said.http_header_name else None

@@ -28,6 +28,7 @@ from istiod.api.rules.values import check_duration, check_milliseconds, is_host,
 from istiod.api.workloadentry import check_labels
 
 MAX_MAGLEV_TABLE = 5_000_011
+HASH_KEYS = "httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName"
 TOPOLOGY = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone")
 
 
@@ -188,9 +189,11 @@ def _balancer(settings: LoadBalancerSettings | None, path: str) -> Iterator[Prob
 
 def _hash(hashing: ConsistentHashLB, path: str) -> Iterator[Problem]:
     keys = (hashing.http_header_name, hashing.http_cookie, hashing.use_source_ip, hashing.http_query_parameter_name)
-    if sum(key is not None for key in keys) != 1:
-        message = "needs exactly one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName"
-        yield Problem(path, message, "keep one of them")
+    if sum(key is not None for key in keys) > 1:
+        yield Problem(path, f"has more than one of {HASH_KEYS}", "keep one of them")
+    if not any(keys):
+        message, fix = f"has none of {HASH_KEYS}, so nothing is hashed", "say by what, e.g. useSourceIp: true"
+        yield Problem(path, message, fix, severity=Severity.WARNING)
     if hashing.http_cookie is not None and not hashing.http_cookie.name:
         yield Problem(f"{path}.httpCookie.name", "is empty", "name the cookie")
     if hashing.http_cookie is not None:

@@ -35,6 +35,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"])
 _STATUSES = frozenset(status.value for status in HTTPStatus)
 _HEADER = re.compile(r"[-_A-Za-z0-9]+")
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~A-Za-z0-9]+")  # RFC 9110, 5.6.2; a `*` stands for all headers
 RETRY_ON = frozenset(
     [
         "5xx",
@@ -265,11 +266,11 @@ def _cors(policy: CorsPolicy, path: str) -> Iterator[Problem]:
             yield Problem(at, "is empty", "give exact, prefix or regex")
         yield from _string(origin, at, empty_prefix=True) if origin.regex != "" else ()
     for index, method in enumerate(policy.allow_methods):
-        if method not in METHODS:
+        if method not in METHODS and method != "*":
             yield Problem(f"{path}.allowMethods[{index}]", f"{method[:80]!r} is no method", "write it in upper case")
     for field, names in (("allowHeaders", policy.allow_headers), ("exposeHeaders", policy.expose_headers)):
         for index, name in enumerate(names):
-            if name != "*" and not _HEADER.fullmatch(name):
+            if not _TOKEN.fullmatch(name):
                 fix = "use letters, digits, '-' and '_'"
                 yield Problem(f"{path}.{field}[{index}]", f"{name[:80]!r} is no name of a header", fix)
     yield from check_duration(policy.max_age, f"{path}.maxAge")

@@ -26,8 +26,6 @@ WRONG = (
      "'SERVERS' is none of CLIENT_AND_SERVER, CLIENT, SERVER", "did you mean SERVER?"),
     ("{tracing: [{customTags: {'': {literal: {value: x}}}}]}", "spec.tracing[0].customTags",
      "has a tag without a name", "name the tag"),
-    ("{tracing: [{customTags: {a: {}}}]}", "spec.tracing[0].customTags[a]",
-     "has no value", "give one of literal, environment, header, formatter"),
     ("{tracing: [{customTags: {a: {literal: {value: x}, header: {name: b}}}}]}", "spec.tracing[0].customTags[a]",
      "has literal and header", "give one of literal, environment, header, formatter"),
     ("{tracing: [{customTags: {a: {literal: {}}}}]}", "spec.tracing[0].customTags[a].literal.value",
@@ -84,6 +82,11 @@ def test_spans_go_to_the_first_of_several_providers() -> None:
     (finding,) = parsed.findings
     assert (finding.severity, finding.path) == (Severity.WARNING, "spec.tracing[0].providers")
     assert finding.message == "has several entries, and spans go to the first alone"
+
+
+def test_a_tag_without_value_is_left_out() -> None:
+    (finding,) = parse_documents(HEAD + "{tracing: [{customTags: {a: {}}}]}", "t.yaml").findings
+    assert (finding.severity, finding.path) == (Severity.WARNING, "spec.tracing[0].customTags[a]")
 
 
 def test_all_of_it_is_read_in_both_versions() -> None:
@@ -144,7 +147,6 @@ MESH_WRONG = (
      "-1: input should be greater than or equal to 0"),
     ("defaultConfig: {tracing: {zipkin: {address: zipkin}}}", "defaultConfig.tracing.zipkin.address",
      "'zipkin' is no host:port"),
-    ("defaultConfig: {tracing: {customTags: {a: {}}}}", "defaultConfig.tracing.customTags[a]", "has no value"),
 )  # fmt: skip
 
 

@@ -207,6 +207,28 @@ spec:
     assert route.action.retry.previous_hosts is False
 
 
+@pytest.mark.parametrize("said", ["{ringHash: {minimumRingSize: 64}}", "{useSourceIp: false}"])
+def test_without_anything_to_hash_there_is_no_hash_policy(snapshot, view, said):
+    destination_rule = f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: b, namespace: apps}}
+spec: {{host: b, trafficPolicy: {{loadBalancer: {{consistentHash: {said}}}}}}}
+"""
+    (route,) = routes_of_b(snapshot(destination_rule), view())
+    assert route.action.hash_policies == ()
+
+
+def test_what_istio_takes_is_taken(snapshot, view):
+    http = (
+        "[{match: [{port: 0}], route: [{destination: {host: b}}],"
+        " corsPolicy: {allowOrigins: [{exact: '*'}], allowMethods: ['*'], allowHeaders: ['*', x.y]}}]"
+    )
+    world = snapshot(rule(http))
+    (route,) = routes_of_b(world, view())
+    assert (world.findings, route.cors.allow_methods) == ((), ("*",))
+
+
 def test_nothing_behind_a_catch_all_and_the_first_match_wins(snapshot, view):
     http = "[{directResponse: {status: 230}}, {match: [{uri: {prefix: /a}}], directResponse: {status: 231}}]"
     assert [route.action.status for route in routes_of_b(snapshot(rule(http)), view())] == [230]
