@@ -1,7 +1,7 @@
 """ServiceEntry and its workloads -> services. Pure; one entry gives one contribution per host.
 
-Rules: ServiceEntry reference. The identity of an endpoint is the entry's namespace with its service account; the label
-`security.istio.io/tlsMode: istio` says that a sidecar is there.
+Rules: ServiceEntry reference. The identity of an endpoint is the entry's namespace with its service account, which is
+said of workloads with a sidecar; the label `security.istio.io/tlsMode` says otherwise where it is set.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def workload_endpoint(
         workload=meta.name if meta else "",
         identity=SpiffeId(mesh.trust_domain, namespace, item.service_account) if item.service_account else None,
         weight=item.weight or 1,
-        mtls=labels.get(TLS_MODE_LABEL) == "istio",
+        mtls=labels.get(TLS_MODE_LABEL, "istio" if item.service_account else "") == "istio",
     )
 
 

@@ -1,5 +1,7 @@
 from collections.abc import Callable
 
+import pytest
+
 from federation.model.names import ServiceKey
 from federation.model.service import Protocol, Resolution
 from istiod.snapshot import Snapshot
@@ -35,9 +37,23 @@ def test_inline_endpoints_ports_and_identity(build: Build) -> None:
     (endpoint,) = snapshot.endpoints[KEY]
     assert endpoint.ports == (("http", 8080), ("tcp", 9001))
     assert str(endpoint.identity) == "spiffe://cluster.local/ns/ns/sa/sa"
-    assert not endpoint.mtls
     assert [port.protocol for port in snapshot.services[KEY].ports] == [Protocol.HTTP, Protocol.TCP]
     assert snapshot.services[KEY].resolution is Resolution.ENDPOINTS
+
+
+@pytest.mark.parametrize(
+    ("said", "mtls"),
+    [
+        ("", False),
+        ("serviceAccount: sa", True),
+        ("serviceAccount: sa, labels: {security.istio.io/tlsMode: disabled}", False),
+        ("labels: {security.istio.io/tlsMode: istio}", True),
+    ],
+)
+def test_a_service_account_is_said_of_workloads_with_a_sidecar(build: Build, said: str, mtls: bool) -> None:
+    text = ENTRY.replace("SOURCE", f"endpoints: [{{address: 10.0.0.1, {said}}}]")
+    (endpoint,) = build(text).endpoints[KEY]
+    assert endpoint.mtls is mtls
 
 
 def test_selector_takes_workload_entries_and_pods_of_its_namespace(build: Build) -> None:
