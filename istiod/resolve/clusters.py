@@ -15,6 +15,7 @@ from istiod.resolve.connection import dns_cache
 from istiod.resolve.defaults import GATEWAY_OUTLIER, Profile, profile
 from istiod.resolve.endpoints import Upstream, identities_of, placement, upstream_endpoints, upstreams_of
 from istiod.resolve.headers import keeps_case
+from istiod.resolve.peerauth import MtlsMode, peer_policies
 from istiod.resolve.policy import balancing_of, breakers_of, http_of, keepalive_of, outlier_of, upgrades_http
 from istiod.resolve.server_tls import known_curves, known_suites
 from istiod.resolve.specs.cluster import (
@@ -142,7 +143,8 @@ def _tls(
     if upstream.tls_mode not in (None, TLSMode.ISTIO_MUTUAL):
         return None, False  # the top level's word, where a port level has none: no mutual TLS
     if discovery is Discovery.ORIGINAL_DST:
-        everywhere = bool(endpoints) and all(endpoint.mtls for endpoint in endpoints)
+        off = peer_policies(snapshot).namespace_mode(upstream.service.namespace) is MtlsMode.DISABLE
+        everywhere = bool(endpoints) and all(endpoint.mtls for endpoint in endpoints) and not off
         return (mutual_tls(view, upstream.outbound, identities, version), False) if everywhere else (None, False)
     return mutual_tls(view, upstream.outbound, identities, version), True
 

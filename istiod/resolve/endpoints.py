@@ -18,7 +18,7 @@ from istiod.api.destinationrule import Subset, TLSMode, TrafficPolicy
 from istiod.resolve.defaults import SIDECAR_HEALTH_PORT, Profile, profile
 from istiod.resolve.locality import LocalityPolicy, place
 from istiod.resolve.networks import Candidate, GatewayIndex, reach
-from istiod.resolve.peerauth import MtlsMode, mtls_mode
+from istiod.resolve.peerauth import MtlsMode, mtls_mode, peer_policies
 from istiod.resolve.policy import effective_policy, locality_of, outlier_of, said_tls_mode
 from istiod.resolve.specs.endpoints import EndpointsSpec
 from istiod.resolve.telemetry import exchanges
@@ -138,10 +138,13 @@ def _candidates(snapshot: Snapshot, view: ProxyView, upstream: Upstream, default
 def takes_mutual_tls(snapshot: Snapshot, said: TLSMode | None, service: Service, endpoint: Endpoint, port: int) -> bool:
     """Whether mutual TLS is spoken to an endpoint: a rule's TLS mode decides alone, else its sidecar and
     PeerAuthentication.
+
+    Where a namespace has it off, a policy for single workloads does not bring their callers back to it: as Istio's task
+    "Authentication Policy" says, callers need a DestinationRule then.
     """
     if said is not None:
         return said is TLSMode.ISTIO_MUTUAL
-    if not endpoint.mtls:
+    if not endpoint.mtls or peer_policies(snapshot).namespace_mode(service.namespace) is MtlsMode.DISABLE:
         return False
     return mtls_mode(snapshot, endpoint.namespace or service.namespace, endpoint.labels, port) is not MtlsMode.DISABLE
 

@@ -7,7 +7,7 @@ clients' auto mutual TLS both ask here, so they agree. A policy that is not vali
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,7 +63,18 @@ class PeerPolicies:
 
     def decision(self, namespace: str, labels: Mapping[str, str], port: int) -> tuple[MtlsMode, PeerPolicy | None]:
         """The same, and the policy that says so; None if none does."""
-        for policy in (self.workload(namespace, labels), self.whole.get(namespace), self.whole.get(self.root)):
+        return self._nearest((self.workload(namespace, labels), *self._wider(namespace)), port)
+
+    def namespace_mode(self, namespace: str) -> MtlsMode:
+        """The mode of a namespace, whatever policies for single workloads say."""
+        return self._nearest(self._wider(namespace), 0)[0]
+
+    def _wider(self, namespace: str) -> tuple[PeerPolicy | None, ...]:
+        return self.whole.get(namespace), self.whole.get(self.root)
+
+    @staticmethod
+    def _nearest(policies: Iterable[PeerPolicy | None], port: int) -> tuple[MtlsMode, PeerPolicy | None]:
+        for policy in policies:
             mode = policy.at(port) if policy is not None else MtlsMode.UNSET
             if mode is not MtlsMode.UNSET:
                 return mode, policy

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from federation.model.labels import Labels
+from federation.model.service import Resolution
+from federation.model.workload import Endpoint
+from istiod.resolve.clusters import cluster_of
+from istiod.resolve.endpoints import takes_mutual_tls, upstreams_of
 from istiod.resolve.peerauth import MtlsMode, mtls_mode
+from tests.istiod.resolve.conftest import HTTP, service
 
 POLICY = """
 apiVersion: security.istio.io/v1
@@ -63,3 +69,26 @@ def test_a_policy_that_cannot_be_read_closes_what_it_selects_and_nothing_else(sn
     )
     assert mtls_mode(world, "apps", {"app": "b"}, 80) is MtlsMode.STRICT
     assert mtls_mode(world, "apps", {"app": "c"}, 80) is MtlsMode.PERMISSIVE
+
+
+@pytest.mark.parametrize(
+    ("spec", "resolution", "spoken"),
+    [
+        ("{mtls: {mode: DISABLE}}", Resolution.ENDPOINTS, False),
+        ("{mtls: {mode: DISABLE}}", Resolution.PASSTHROUGH, False),
+        ("{mtls: {mode: STRICT}}", Resolution.ENDPOINTS, True),
+        ("{mtls: {mode: STRICT}}", Resolution.PASSTHROUGH, True),
+    ],
+)
+def test_callers_speak_mutual_tls_where_the_namespace_does_whatever_single_workloads_want(
+    snapshot, view, spec, resolution, spoken
+):
+    members = service("c", "other", ports=(HTTP,), resolution=resolution)
+    labels = Labels({"app": "c"})
+    endpoint = Endpoint("10.0.0.3", (("http", 8080),), labels=labels, namespace="other", mtls=True)
+    only_here = policy("other", "{selector: {matchLabels: {app: c}}, portLevelMtls: {8080: {mode: STRICT}}}", "c")
+    world = snapshot(policy("other", spec) + only_here, services=[members], endpoints={members.key: (endpoint,)})
+    (upstream,) = upstreams_of(world, view(), members)
+    cluster = cluster_of(world, view(), upstream)
+    by_endpoint = takes_mutual_tls(world, None, members, endpoint, 8080)
+    assert (by_endpoint if cluster.auto_mtls else cluster.tls is not None) is spoken
