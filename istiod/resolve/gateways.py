@@ -6,8 +6,9 @@ of a port are told apart by server name. AUTO_PASSTHROUGH belongs to `istiod.res
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from federation.model.service import Protocol
 from istiod.api.gateway import GatewayTLSMode
@@ -45,7 +46,7 @@ def gateway_listeners(
     routes: dict[str, RouteConfigSpec] = {}
     guard = guard_of(snapshot, view)
     for port in ports:
-        chains = [guard.over(chain) for chain in _chains(snapshot, view, scope, rules, port)]
+        chains = [guard.over(chain) for chain in _first_of_each(_chains(snapshot, view, scope, rules, port))]
         for name, servers in _shared_routes(port).items():
             routes.setdefault(name, gateway_routes(snapshot, view, scope, rules, name, servers))
         if chains:
@@ -75,6 +76,14 @@ def _shared_routes(port: OpenPort) -> dict[str, list[GatewayServer]]:
         if server.is_http:
             shared.setdefault(route_name(server, port.port, port.bind), []).append(server)
     return shared
+
+
+def _first_of_each(chains: Iterable[FilterChainSpec]) -> Iterable[FilterChainSpec]:
+    """The chains that Envoy would take: of those for the same connections, as of two TCP servers, the first."""
+    found: dict[ChainMatch, FilterChainSpec] = {}
+    for chain in chains:
+        found.setdefault(chain.match, chain)
+    return found.values()
 
 
 def _chains(
@@ -152,14 +161,11 @@ def _routed_bytes(
 ) -> Iterator[FilterChainSpec]:
     settings = replace(tcp_settings(snapshot, view, scope), named=server.mode is not None)
     caller = Caller(view.namespace, view.labels, frozenset({str(server.gateway)}), server.number)
-    for rule in rules:
-        bound = str(server.gateway) in rule.gateways and any(
-            server.accepts(rule.key.namespace, host) for host in rule.hosts
-        )
-        if not bound:
-            continue
-        context = action_context(snapshot, view, scope, rule.key.namespace, server.number)
-        if server.mode is GatewayTLSMode.PASSTHROUGH:
-            yield from tls_chains(settings, (rule,), caller, context, ())
-        else:
-            yield from tcp_chains(settings, (rule,), caller, context, ())
+    bound = [
+        rule
+        for rule in rules
+        if str(server.gateway) in rule.gateways and any(server.accepts(rule.key.namespace, host) for host in rule.hosts)
+    ]
+    contexts = partial(action_context, snapshot, view, scope, port=server.number)
+    find = tls_chains if server.mode is GatewayTLSMode.PASSTHROUGH else tcp_chains
+    return find(settings, bound, caller, contexts, ())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_network
 
 from federation.model.findings import Finding, Severity
@@ -203,16 +204,13 @@ class _Build:
         rules = egress.rules.of(service.host)
         settings = tcp_settings(self.snapshot, self.view, self.scope)
         caller = mesh_caller(self.view, number)
-        chains: list[FilterChainSpec] = []
-        for rule in rules if any(rule.spec.tls or rule.spec.tcp for rule in rules) else ():
-            context = action_context(self.snapshot, self.view, self.scope, rule.key.namespace, number)
-            find = tls_chains if protocol.is_tls else tcp_chains
-            chains += find(settings, (rule,), caller, context, destinations)
+        contexts = partial(action_context, self.snapshot, self.view, self.scope, port=number)
+        find = tls_chains if protocol.is_tls else tcp_chains
+        chains = list(find(settings, rules, caller, contexts, destinations))
         whole = ChainMatch(destinations=destinations)
         if not chains or not (protocol.is_tls or any(chain.match == whole for chain in chains)):
-            context = action_context(self.snapshot, self.view, self.scope, service.namespace, number)
             own = _own_match(service, protocol, destinations, wildcard)
-            chains.append(default_chain(settings, _target(service, port), own, context))
+            chains.append(default_chain(settings, _target(service, port), own, contexts(service.namespace)))
         return chains
 
     def finish(self, draft: _Draft) -> ListenerSpec:

@@ -6,7 +6,7 @@ listeners are put together in `istiod.resolve.outbound`. Rules: VirtualService r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from federation.model.sni import OutboundName
@@ -23,6 +23,8 @@ from istiod.resolve.specs.listener import ChainMatch, FilterChainSpec, TcpProxy,
 from istiod.resolve.virtual_services import Rules
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
+
+Contexts = Callable[[str], ActionContext]  # by the namespace of a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def default_chain(
 
 
 def tls_chains(
-    settings: TcpSettings, rules: Sequence[Rules], caller: Caller, context: ActionContext, destinations: tuple[str, ...]
+    settings: TcpSettings, rules: Sequence[Rules], caller: Caller, contexts: Contexts, destinations: tuple[str, ...]
 ) -> Iterator[FilterChainSpec]:
     """Chains by server name, from `tls` routes. The first rule that claims a server name keeps it."""
     taken: set[tuple[tuple[str, ...], str]] = set()
@@ -67,12 +69,12 @@ def tls_chains(
                 taken.update((within, name) for name in names)
                 if names:
                     chain = ChainMatch(destinations=within, server_names=server_names(names), transport_protocol="tls")
-                    made = _forward(settings, chain, route.route or (), context)
+                    made = _forward(settings, chain, route.route or (), contexts(rule.key.namespace))
                     yield replace(made, config=rule.config, origin=f"spec.tls[{index}]")
 
 
 def tcp_chains(
-    settings: TcpSettings, rules: Sequence[Rules], caller: Caller, context: ActionContext, destinations: tuple[str, ...]
+    settings: TcpSettings, rules: Sequence[Rules], caller: Caller, contexts: Contexts, destinations: tuple[str, ...]
 ) -> Iterator[FilterChainSpec]:
     """Chains from `tcp` routes, up to the first that takes every connection."""
     taken: set[ChainMatch] = set()
@@ -87,7 +89,7 @@ def tcp_chains(
                 chain = ChainMatch(destinations=within or destinations, sources=sources)
                 if chain not in taken:
                     taken.add(chain)
-                    made = _forward(settings, chain, route.route, context)
+                    made = _forward(settings, chain, route.route, contexts(rule.key.namespace))
                     yield replace(made, config=rule.config, origin=f"spec.tcp[{index}]")
                 if not within and not sources:
                     return

@@ -314,3 +314,17 @@ def test_rules_at_a_gateway_are_private_ones_first_then_exported_then_public_one
     )
     (routes,) = resolve_view(snapshot(GATEWAY % ("web", "istio-system", servers) + rules), router(view)).routes
     assert [route.action.status for route in routes.virtual_hosts[0].routes] == [233, 232, 231]
+
+
+def test_of_rules_and_servers_for_the_same_bytes_the_first_holds(snapshot, view):
+    server = "[{port: {number: 9000, name: tcp, protocol: TCP}, hosts: ['*']}]"
+    rule = "{hosts: ['*'], gateways: [one, two], tcp: [{route: [{destination: {host: %s, port: {number: 9000}}}]}]}"
+    world = snapshot(
+        GATEWAY % ("one", "apps", server)
+        + GATEWAY % ("two", "apps", server)
+        + VS % ("to-a", "apps", rule % "a")
+        + VS % ("to-b", "apps", rule % "b")
+    )
+    (listener,) = resolve_view(world, router(view)).listeners
+    (chain,) = listener.chains
+    assert chain.handler.clusters == (("outbound|9000||a.apps.svc.cluster.local", 1),)

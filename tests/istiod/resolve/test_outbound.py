@@ -195,6 +195,17 @@ def test_tls_rule_by_server_name(snapshot, view):
     assert clusters(listener) == [(("b.apps.svc.cluster.local",), ("outbound|8443||c.other.svc.cluster.local",))]
 
 
+def test_a_server_name_that_a_second_rule_repeats_stays_with_the_first(snapshot, view):
+    tls = "  tls:\n  - match: [{sniHosts: [%s]}]\n    route: [{destination: {host: %s.other.svc.cluster.local}}]\n"
+    first = VS + tls % ("b.apps.svc.cluster.local", "c")
+    second = VS.replace("name: v,", "name: z,") + tls % ("x.apps.svc.cluster.local, b.apps.svc.cluster.local", "d")
+    listener = listeners(snapshot(f"{first}---{second}"), view())["10.255.0.2_8443"]
+    assert clusters(listener) == [
+        (("b.apps.svc.cluster.local",), ("outbound|8443||c.other.svc.cluster.local",)),
+        (("x.apps.svc.cluster.local",), ("outbound|8443||d.other.svc.cluster.local",)),
+    ]
+
+
 SIDECAR = """
 apiVersion: networking.istio.io/v1
 kind: Sidecar
