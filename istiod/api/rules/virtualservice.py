@@ -90,8 +90,7 @@ def _tls_match(service: VirtualService, match: TLSMatchAttributes, path: str) ->
         elif not is_host(name) and not (name.startswith(GENERATED) and service.gateways):
             yield Problem(at, f"{name[:100]!r} is no host", "use a DNS name, or *.suffix")
         elif not any(host_matches(host, name) for host in service.hosts):
-            message, fix = f"{name!r} is none of the hosts", "list it in spec.hosts as well"
-            yield Problem(at, message, fix, severity=Severity.WARNING)
+            yield Problem(at, f"{name!r} is none of the hosts", "list it in spec.hosts as well")
     yield from _match(match, path)
 
 

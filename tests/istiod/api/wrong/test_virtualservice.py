@@ -82,7 +82,7 @@ ROWS: list[Row] = [
     (E, 'spec.http[0].corsPolicy.unmatchedPreflights', "'MAYBE' is unknown", 'hosts: [a.com]\nhttp: [{route: [{destination: {host: b}}], corsPolicy: {unmatchedPreflights: MAYBE}}]'),
     (E, 'spec.tcp[0].route', 'is empty', 'hosts: [a.com]\ntcp: [{match: [{port: 1}]}]'),
     (E, 'spec.tcp[0].match[0].destinationSubnets[0]', "'x' is neither an IP address nor a CIDR", 'hosts: [a.com]\ntcp: [{match: [{destinationSubnets: [x]}], route: [{destination: {host: b}}]}]'),
-    (W, 'spec.tls[0].match[0].sniHosts[0]', "'b.com' is none of the hosts", 'hosts: [a.com]\ntls: [{match: [{sniHosts: [b.com]}], route: [{destination: {host: b}}]}]'),
+    (E, 'spec.tls[0].match[0].sniHosts[0]', "'b.com' is none of the hosts", 'hosts: [a.com]\ntls: [{match: [{sniHosts: [b.com]}], route: [{destination: {host: b}}]}]'),
     (E, 'spec.tls[0].match[0].sniHosts', 'is empty', 'hosts: [a.com]\ntls: [{match: [{sniHosts: []}], route: [{destination: {host: b}}]}]'),
     (E, 'spec.tls[0].match[0].sniHosts[0]', "'a b' is no host", "hosts: [a.com]\ntls: [{match: [{sniHosts: ['a b']}], route: [{destination: {host: b}}]}]"),
     (W, 'spec.tls[0].match[0].sniHosts[0]', "'10.0.0.1' is an address, which clients do not send as a server name", 'hosts: [a.com]\ntls: [{match: [{sniHosts: [10.0.0.1]}], route: [{destination: {host: b}}]}]'),
