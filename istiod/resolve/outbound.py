@@ -201,7 +201,7 @@ class _Build:
         destinations: tuple[str, ...],
         wildcard: bool,
     ) -> list[FilterChainSpec]:
-        rules = egress.rules.of(service.host)
+        rules = egress.rules.of_bytes(service.host)
         settings = tcp_settings(self.snapshot, self.view, self.scope)
         caller = mesh_caller(self.view, number)
         contexts = partial(action_context, self.snapshot, self.view, self.scope, port=number)

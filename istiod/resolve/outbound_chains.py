@@ -16,7 +16,7 @@ from istiod.resolve.connection import dns_cache, tcp_proxy
 from istiod.resolve.defaults import profile
 from istiod.resolve.hashing import hash_policies
 from istiod.resolve.routes_action import ActionContext
-from istiod.resolve.routes_match import Caller, qualified_gateways
+from istiod.resolve.routes_match import MESH, Caller, qualified_gateways
 from istiod.resolve.scope import Scope
 from istiod.resolve.specs.dns import DnsCacheSpec, SniLookup
 from istiod.resolve.specs.listener import ChainMatch, FilterChainSpec, TcpProxy, TunnelSpec
@@ -141,10 +141,13 @@ def _tunnel(said: Tunnel) -> TunnelSpec:
 
 
 def _holds(match: TLSMatchAttributes | L4MatchAttributes, caller: Caller, vs_namespace: str) -> bool:
-    """Whether all that a match asks of the caller holds; unlike in `http`, gateways do not replace the rest."""
-    return (
-        match.port in (None, caller.port)
-        and (not match.gateways or not caller.gateways.isdisjoint(qualified_gateways(match.gateways, vs_namespace)))
-        and caller.labels.selected_by(match.source_labels)
-        and match.source_namespace in ("", caller.namespace)
-    )
+    """Whether all that a match asks of the caller holds; unlike in `http`, gateways do not replace the rest. Labels and
+    namespace are asked of sidecars: by Istio's reference they apply with the gateway `mesh` only.
+    """
+    if match.port not in (None, caller.port):
+        return False
+    if match.gateways and caller.gateways.isdisjoint(qualified_gateways(match.gateways, vs_namespace)):
+        return False
+    if MESH not in caller.gateways:
+        return True
+    return caller.labels.selected_by(match.source_labels) and match.source_namespace in ("", caller.namespace)

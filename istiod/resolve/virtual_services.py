@@ -1,7 +1,7 @@
 """VirtualServices in the order and form that routing needs them: hosts and gateways in full, delegates filled in.
 
-Input: the snapshot's table. Decides which one speaks for a host: an exact name before a wildcard, the longer wildcard
-before the shorter, the oldest among equals (VirtualService reference, `hosts`).
+Input: the snapshot's table. Decides which one speaks for a host's requests: an exact name before a wildcard, the longer
+wildcard before the shorter, the oldest among equals (VirtualService reference, `hosts`). For bytes all do, by age.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from federation.model.names import NamespacedName, host_matches, resolve_short_host
+from federation.model.names import NamespacedName, host_matches, hosts_overlap, resolve_short_host
 from istiod.api.meshconfig import MeshConfig
 from istiod.api.meta import Object
 from istiod.api.virtualservice import HTTPRoute, VirtualService
@@ -108,10 +108,11 @@ class RuleIndex:
     equals.
     """
 
-    __slots__ = ("_exact", "_wild", "all")
+    __slots__ = ("_bytes", "_exact", "_wild", "all")
 
     def __init__(self, rules: Iterable[Rules]) -> None:
         self.all = tuple(rules)
+        self._bytes = tuple(rule for rule in self.all if rule.spec.tls or rule.spec.tcp)
         self._exact: dict[str, list[Rules]] = {}
         wild: list[tuple[str, Rules]] = []
         for rule in self.all:
@@ -127,6 +128,12 @@ class RuleIndex:
         found = dict.fromkeys(self._exact.get(host, ()))
         found.update(dict.fromkeys(rule for name, rule in self._wild if host_matches(name, host)))
         return tuple(found)
+
+    def of_bytes(self, host: str) -> tuple[Rules, ...]:
+        """The rules whose `tls` and `tcp` routes speak for a host: all of them add up, the oldest first. One for a name
+        within a wildcard host speaks for that as well.
+        """
+        return tuple(rule for rule in self._bytes if any(hosts_overlap(name, host) for name in rule.hosts))
 
 
 NO_RULES = RuleIndex(())

@@ -328,3 +328,18 @@ def test_of_rules_and_servers_for_the_same_bytes_the_first_holds(snapshot, view)
     (listener,) = resolve_view(world, router(view)).listeners
     (chain,) = listener.chains
     assert chain.handler.clusters == (("outbound|9000||a.apps.svc.cluster.local", 1),)
+
+
+def test_labels_and_namespace_of_callers_are_not_asked_at_a_gateway(snapshot, view):
+    match = "[{sourceLabels: {app: a}, sourceNamespace: apps}]"
+    world = snapshot(
+        GATEWAY % ("one", "apps", "[{port: {number: 9000, name: tcp, protocol: TCP}, hosts: ['*']}]")
+        + VS
+        % (
+            "v",
+            "apps",
+            f"{{hosts: ['*'], gateways: [one], tcp: [{{match: {match}, route: [{{destination: {{host: b}}}}]}}]}}",
+        )
+    )
+    (listener,) = resolve_view(world, router(view)).listeners
+    assert listener.chains[0].handler.clusters == (("outbound|9000||b.apps.svc.cluster.local", 1),)

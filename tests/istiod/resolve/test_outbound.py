@@ -195,10 +195,34 @@ def test_tls_rule_by_server_name(snapshot, view):
     assert clusters(listener) == [(("b.apps.svc.cluster.local",), ("outbound|8443||c.other.svc.cluster.local",))]
 
 
+@pytest.mark.parametrize(("exact", "wide", "first"), [("x", "y", "c"), ("y", "x", "d")])
+def test_the_oldest_rule_for_bytes_holds_however_exact_its_host(snapshot, view, exact, wide, first):
+    tcp = "  tcp: [{match: [{port: 9000}], route: [{destination: {host: %s.other.svc.cluster.local}}]}]\n"
+    one = VS.replace("name: v", f"name: {exact}") + tcp % "c"
+    other = VS.replace("name: v", f"name: {wide}").replace("[b.apps.svc.cluster.local]", "['*.local']") + tcp % "d"
+    listener = listeners(snapshot(f"{one}---{other}"), view())["10.255.0.2_9000"]
+    assert clusters(listener)[0][1] == (f"outbound|9000||{first}.other.svc.cluster.local",)
+
+
+def test_a_rule_for_a_name_within_a_wildcard_host_speaks_for_its_bytes(snapshot, view):
+    world = snapshot(
+        VS.replace("b.apps.svc.cluster.local", "one.wild.test")
+        + "  tls: [{match: [{sniHosts: [one.wild.test]}], route: [{destination: {host: c.other.svc.cluster.local}}]}]\n",
+        services=[
+            service(
+                "wild", ServicePort(8443, "tls", Protocol.TLS), host="*.wild.test", resolution=Resolution.PASSTHROUGH
+            )
+        ],
+    )
+    listener = listeners(world, view())["0.0.0.0_8443"]
+    assert clusters(listener) == [(("one.wild.test",), ("outbound|8443||c.other.svc.cluster.local",))]
+
+
 def test_a_server_name_that_a_second_rule_repeats_stays_with_the_first(snapshot, view):
     tls = "  tls:\n  - match: [{sniHosts: [%s]}]\n    route: [{destination: {host: %s.other.svc.cluster.local}}]\n"
     first = VS + tls % ("b.apps.svc.cluster.local", "c")
-    second = VS.replace("name: v,", "name: z,") + tls % ("x.apps.svc.cluster.local, b.apps.svc.cluster.local", "d")
+    second = VS.replace("name: v,", "name: z,").replace("hosts: [", "hosts: [x.apps.svc.cluster.local, ")
+    second += tls % ("x.apps.svc.cluster.local, b.apps.svc.cluster.local", "d")
     listener = listeners(snapshot(f"{first}---{second}"), view())["10.255.0.2_8443"]
     assert clusters(listener) == [
         (("b.apps.svc.cluster.local",), ("outbound|8443||c.other.svc.cluster.local",)),
