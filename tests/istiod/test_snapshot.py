@@ -81,7 +81,7 @@ def test_endpoint_change_touches_one_service_and_reuses_the_rest(world: World) -
         {"endpoints": [{"address": "10.0.0.1", "serviceAccount": "other"}]},
         {
             "endpoints": [
-                {"address": "10.0.0.1", "serviceAccount": "sa", "labels": {"security.istio.io/tlsMode": "istio"}}
+                {"address": "10.0.0.1", "serviceAccount": "sa", "labels": {"security.istio.io/tlsMode": "disabled"}}
             ]
         },
         {"endpoints": []},
