@@ -79,8 +79,11 @@ def service_name_of(proxy: Proxy, mesh: MeshConfig) -> str:
 
 
 def targets_of(proxy: Proxy, snapshot: Snapshot) -> tuple[ServiceTarget, ...]:
-    """The service ports that this proxy's own workload serves, services oldest first."""
-    keys = {key for address in proxy.addresses for key in snapshot.addresses.get(address, ())}
+    """The service ports that this proxy's own workload serves, services oldest first: those of its own namespace, for
+    nobody else may say what its ports speak.
+    """
+    known = {key for address in proxy.addresses for key in snapshot.addresses.get(address, ())}
+    keys = [key for key in known if key.namespace == proxy.namespace]
     found: dict[ServiceTarget, None] = {}
     for service in sorted((snapshot.services[key] for key in keys), key=age_order):
         there = _at(snapshot.endpoints[service.key])

@@ -24,7 +24,7 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata: {name: old, namespace: other, creationTimestamp: "2024-01-01T00:00:00Z"}
+metadata: {name: old, namespace: ns, creationTimestamp: "2024-01-01T00:00:00Z"}
 spec:
   hosts: [old.test]
   addresses: [10.255.0.2]
@@ -50,6 +50,11 @@ def test_targets_are_the_ports_served_oldest_service_first(build: Build) -> None
 def test_an_address_of_another_network_is_somebody_else(build: Build) -> None:
     assert [target.service.host for target in view(build(SERVICES), network="n2").targets] == ["old.test"]
     assert view(build(SERVICES), "10.9.9.9").targets == ()
+
+
+def test_a_service_of_another_namespace_says_nothing_of_a_workloads_ports(build: Build) -> None:
+    text = SERVICES.replace("name: old, namespace: ns", "name: old, namespace: other")
+    assert {target.service.host for target in view(build(text)).targets} == {"young.test"}
 
 
 @pytest.mark.parametrize(
