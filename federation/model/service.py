@@ -112,6 +112,12 @@ class Service:
     cluster_local: bool = False
 
     @property
+    def dialed_by_member(self) -> bool:
+        """Whether clients dial its members themselves, as it has no address and knows which workloads these are."""
+        of_selected = self.resolution is Resolution.PASSTHROUGH and not self.vips and bool(self.selector)
+        return self.headless or of_selected
+
+    @property
     def host(self) -> str:
         """The host clients use, e.g. `reviews.default.svc.cluster.local`."""
         return self.key.host

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
 from federation.model.identity import SpiffeId
-from federation.model.labels import Labels
+from federation.model.labels import NO_LABELS, Labels
 from federation.model.names import ServiceKey
 from federation.model.service import Origin, Protocol, Resolution, Service, ServicePort
 from federation.model.workload import NETWORK_LABEL, TLS_MODE_LABEL, Endpoint
@@ -107,6 +107,7 @@ def _contribution(
         labels=meta.labels,
         export_to=export_to(spec.export_to, mesh),
         subject_alt_names=spec.subject_alt_names,
+        selector=Labels(spec.workload_selector.labels) if spec.workload_selector is not None else NO_LABELS,
         traffic_distribution=meta.annotations.get("networking.istio.io/traffic-distribution", ""),
     )
     return Contribution(service, endpoints, source=str(entry))

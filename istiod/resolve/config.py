@@ -197,7 +197,7 @@ def _known_parts(*_inputs: object) -> dict[ProxyView, _Parts]:
 
 def _members(snapshot: Snapshot) -> object:
     """Endpoints matter to listeners only where a headless service has bytes to be caught per member."""
-    return snapshot.endpoints if any(service.headless for service in snapshot.services.values()) else None
+    return snapshot.endpoints if any(service.dialed_by_member for service in snapshot.services.values()) else None
 
 
 def _outbound_parts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> _Parts:

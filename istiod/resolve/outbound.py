@@ -2,7 +2,7 @@
 
 Input: the scope of the view. Rules: Istio's listener names (`0.0.0.0_<port>`, `<vip>_<port>`) and conflicts: HTTP
 ports share one listener, TCP beside HTTP makes it detect the protocol, of two claims on the same connections the older
-wins.
+wins, and what cannot share a listener at all is the older's.
 """
 
 from __future__ import annotations
@@ -33,14 +33,18 @@ from istiod.view.proxy import ProxyView
 
 CAPTURE_PORT = 15001
 RESERVED_PORTS = CAPTURE_PORTS | STATIC_PORTS
+_KEPT_APART = frozenset({Protocol.MONGO, Protocol.MYSQL})
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A listener in the making: at most one HTTP chain, and chains for bytes by what they match."""
+    """A listener in the making: at most one HTTP chain, and chains for bytes by what they match. `protocol` is that of
+    the port that it was begun for.
+    """
 
     address: str
     port: int
+    protocol: Protocol
     captured: bool = True
     route: str = ""
     grpc_web: bool = False
@@ -111,7 +115,7 @@ class _Build:
                         self._add_port(egress, service, port, port.number, port.protocol)
             return
         if egress.protocol.is_http:
-            self._http(egress, self._wildcard(egress), egress.port, "", False)
+            self._http(egress, self._wildcard(egress), egress.port, egress.protocol, "", False)
         else:
             for service in egress.services:
                 found = egress.service_port(service, egress.port)
@@ -131,40 +135,56 @@ class _Build:
             self.findings.append(_reserved(service, port))
             return
         if protocol.is_http:
-            self._http(egress, wildcard, number, "", port.protocol is Protocol.GRPC_WEB)
+            if not self._taken(service, port, wildcard, number, protocol):
+                self._http(egress, wildcard, number, protocol, "", port.protocol is Protocol.GRPC_WEB)
             return
         for address in self._addresses(egress, service):
             single = _is_single(address)
             bind = address if single else wildcard
-            if bind == wildcard and protocol is Protocol.AUTO:
-                self._http(egress, bind, number, "", False)
-            elif protocol is Protocol.AUTO:
-                self._http(egress, bind, number, service.host, False)
+            if self._taken(service, port, bind, number, protocol):
+                continue
+            if protocol is Protocol.AUTO:
+                self._http(egress, bind, number, protocol, "" if bind == wildcard else service.host, False)
             self._bytes(egress, service, port, number, protocol, bind, () if single else (address,))
 
     def _addresses(self, egress: EgressScope, service: Service) -> Iterator[str]:
-        """Where connections to bytes of a service arrive: its addresses, its members' if headless, else anywhere."""
+        """Where connections to bytes of a service arrive: its addresses, its members', else anywhere."""
         if egress.bind:
             yield egress.bind
             return
         addresses = [vip for vip in service.vips if _usable(vip, self.view)]
-        if not addresses and service.headless:
+        if not addresses and service.dialed_by_member:
             members = {endpoint.address for endpoint in self.snapshot.endpoints.get(service.key, ())}
             addresses = sorted(address for address in members if _usable(address, self.view))
             yield from addresses
             return
         yield from addresses or [self._wildcard(egress)]
 
-    def _draft(self, egress: EgressScope, address: str, number: int) -> _Draft | None:
+    def _taken(self, service: Service, port: ServicePort, address: str, number: int, protocol: Protocol) -> bool:
+        """Whether a listener cannot be shared: MongoDB and MySQL are kept apart from all that has to be recognised, and
+        an undeclared protocol from HTTP of older services, or another undeclared one.
+        """
+        draft = self.drafts.get((address, number))
+        if draft is None or (address, number) in self.locked:
+            return False
+        apart = draft.protocol is not protocol and not _KEPT_APART.isdisjoint((draft.protocol, protocol))
+        detected = protocol is Protocol.AUTO and bool(draft.route) and service not in draft.owners.values()
+        if apart or detected:
+            self.findings.append(_conflict(service, port, next(iter(draft.owners.values()), None), draft))
+        return apart or detected
+
+    def _draft(self, egress: EgressScope, address: str, number: int, protocol: Protocol) -> _Draft | None:
         key = (address, number)
         if key in self.locked and not egress.named:
             return None
         if number in RESERVED_PORTS and address == self._wildcard(egress):
             return None
-        return self.drafts.setdefault(key, _Draft(address, number, captured=egress.captured))
+        return self.drafts.setdefault(key, _Draft(address, number, protocol, captured=egress.captured))
 
-    def _http(self, egress: EgressScope, address: str, number: int, host: str, grpc_web: bool) -> None:
-        draft = self._draft(egress, address, number)
+    def _http(
+        self, egress: EgressScope, address: str, number: int, protocol: Protocol, host: str, grpc_web: bool
+    ) -> None:
+        draft = self._draft(egress, address, number, protocol)
         if draft is None:
             return
         name = f"{host}:{number}" if host else str(number) if number else address
@@ -182,14 +202,14 @@ class _Build:
         address: str,
         destinations: tuple[str, ...],
     ) -> None:
-        draft = self._draft(egress, address, number)
+        draft = self._draft(egress, address, number, protocol)
         if draft is None:
             return
         wildcard = address == self._wildcard(egress)
         for chain in self._chains(egress, service, port, number, protocol, destinations, wildcard):
             owner = draft.owners.setdefault(chain.match, service)
             if draft.chains.setdefault(chain.match, chain) != chain and owner is not service:
-                self.findings.append(_conflict(service, port, owner, f"{address}_{number}"))
+                self.findings.append(_conflict(service, port, owner, draft))
 
     def _chains(
         self,
@@ -286,12 +306,13 @@ def _reserved(service: Service, port: ServicePort) -> Finding:
     )
 
 
-def _conflict(service: Service, port: ServicePort, owner: Service, listener: str) -> Finding:
+def _conflict(service: Service, port: ServicePort, owner: Service | None, draft: _Draft) -> Finding:
+    older = f"the older {owner.host} gets" if owner is not None else "HTTP of older services has"
     return Finding(
         Severity.WARNING,
         "ListenerConflict",
         f"Service {service.key}",
         f"spec.ports[{port.name}]",
-        f"{service.host}:{port.number} claims the connections on {listener} that the older {owner.host} gets",
+        f"{service.host}:{port.number} claims the connections on {draft.address}_{draft.port} that {older}",
         "give the service an address of its own or another port",
     )

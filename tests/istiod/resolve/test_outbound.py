@@ -10,7 +10,7 @@ from federation.model.service import Origin, Protocol, Resolution, Service, Serv
 from federation.model.workload import Endpoint
 from istiod.resolve.outbound import outbound
 from istiod.resolve.scope import scope_of
-from istiod.resolve.specs.listener import HttpConnection, ListenerSpec, TunnelSpec
+from istiod.resolve.specs.listener import HttpConnection, ListenerSpec, TcpProxy, TunnelSpec
 
 VS = """
 apiVersion: networking.istio.io/v1
@@ -89,6 +89,38 @@ def test_http_and_tcp_without_address_share_a_detecting_listener(snapshot, view)
     found = listeners(snapshot(services=[http, tcp]), view())["0.0.0.0_9000"]
     assert found.chains[0].handler.routes == "9000"
     assert (clusters(found), found.default_chain.handler.clusters) == ([], (("outbound|9000||db.test", 1),))
+
+
+@pytest.mark.parametrize(
+    ("older", "younger", "bytes_of", "detected"),
+    [
+        (Protocol.HTTP, Protocol.AUTO, "", True),
+        (Protocol.AUTO, Protocol.HTTP, "one.test", True),
+        (Protocol.AUTO, Protocol.AUTO, "one.test", True),
+        (Protocol.TCP, Protocol.AUTO, "one.test", True),
+        (Protocol.MYSQL, Protocol.HTTP, "one.test", False),
+        (Protocol.HTTP, Protocol.MYSQL, "", True),
+    ],
+)
+def test_what_cannot_share_a_listener_leaves_it_to_the_older(snapshot, view, older, younger, bytes_of, detected):
+    services = [
+        service("one", ServicePort(9900, "p", older), created="2024-01-01T00:00:00Z"),
+        service("two", ServicePort(9900, "p", younger), created="2024-01-02T00:00:00Z"),
+    ]
+    listener = listeners(snapshot(services=services), view())["0.0.0.0_9900"]
+    chains = [*listener.chains, *([listener.default_chain] if listener.default_chain else [])]
+    to = [name for chain in chains if isinstance(chain.handler, TcpProxy) for name, _ in chain.handler.clusters]
+    assert to == [f"outbound|9900||{bytes_of}" if bytes_of else "PassthroughCluster"]
+    assert listener.http_inspector is detected
+
+
+def test_members_that_a_selector_chooses_are_dialed_themselves(snapshot, view):
+    members = service(
+        "m", ServicePort(9900, "p", Protocol.TCP), resolution=Resolution.PASSTHROUGH, selector={"app": "m"}
+    )
+    endpoints = {members.key: (Endpoint("10.0.0.7", (("p", 9900),)),)}
+    found = listeners(snapshot(services=[members], endpoints=endpoints), view())
+    assert set(found) == {"10.0.0.7_9900", "virtualOutbound"}
 
 
 def test_a_port_that_every_proxy_listens_on_is_left_alone(snapshot, view):
