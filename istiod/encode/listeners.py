@@ -206,6 +206,7 @@ def connection_manager(spec: HttpConnection) -> HttpConnectionManager:
     if not spec.request_ids:
         result.generate_request_id.value = False
     result.append_x_forwarded_port = spec.forwarded_port
+    result.proxy_100_continue = True  # whether a body is wanted is the application's to say
     _timeouts(result, spec)
     if spec.max_request_headers_kb is not None:
         result.max_request_headers_kb.value = spec.max_request_headers_kb
