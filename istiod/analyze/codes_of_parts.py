@@ -42,6 +42,8 @@ OF_PARTS: tuple[Code, ...] = (
     Code("ListenerConflict", W, "Two services want one port and address with protocols that cannot share it.",
          "give one of them another port, or its own address"),
     Code("ReservedPort", E, "A port that the proxy itself uses.", "use another port"),
+    Code("GatewayHostConflict", W, "Two servers with TLS settings have one host on one port; the older one stands.",
+         "list a host once per port"),
     Code("GatewayPortConflict", W, "Servers of different protocols on one port of a gateway; the older one stands.",
          "use another port, or the same protocol"),
     Code("InboundPortConflict", W, "Services lead to one port of a workload with different protocols.",

@@ -50,8 +50,7 @@ def gateway_routes(
                 continue
             caller = Caller(view.namespace, view.labels, frozenset({str(server.gateway)}), number)
             context = action_context(snapshot, view, scope, rule.key.namespace, number, tls=server.terminates)
-            accepted = (name for said in rule.hosts for name in server.accepts(rule.key.namespace, said))
-            for host in dict.fromkeys(accepted):
+            for host in server.accepts(rule.key.namespace, rule.hosts):
                 redirected.update({host} if redirects else ())
                 _add(hosts.setdefault(host, []), rule_routes(rule, caller, context, host))
     for host in redirected:

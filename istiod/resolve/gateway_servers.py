@@ -6,11 +6,11 @@ Input: the snapshot's Gateways and the router's labels and service targets. Rule
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from federation.model.findings import Finding, Severity
-from federation.model.names import NamespacedName, host_matches, resolve_short_host
+from federation.model.names import NamespacedName, host_matches, hosts_overlap, resolve_short_host
 from federation.model.service import Protocol
 from istiod.api.gateway import Gateway, GatewayTLSMode, Server
 from istiod.api.meta import Object
@@ -48,16 +48,21 @@ class GatewayServer:
         return self.protocol.is_http or (self.protocol is Protocol.HTTPS and self.terminates)
 
     @property
+    def takes_plain_http(self) -> bool:
+        """Whether requests come in plaintext."""
+        return self.mode is None and self.protocol.is_http
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The hosts without their namespace part, each once."""
         return tuple(dict.fromkeys(host for _, host in self.hosts))
 
-    def accepts(self, namespace: str, host: str, any_namespace: bool = False) -> tuple[str, ...]:
-        """The hosts that a VirtualService of `namespace` for `host` gets here: of each pair the narrower."""
+    def accepts(self, namespace: str, hosts: Iterable[str], any_namespace: bool = False) -> tuple[str, ...]:
+        """What a VirtualService of `namespace` for `hosts` gets here: of each pair that overlaps, the narrower host."""
         names = [name for allowed, name in self.hosts if allowed in ("*", namespace) or any_namespace]
-        if any(host_matches(name, host) for name in names):
-            return (host,)
-        return tuple(dict.fromkeys(name for name in names if host_matches(host, name)))
+        pairs = ((name, host) for name in dict.fromkeys(names) for host in hosts)
+        narrower = (name if host_matches(host, name) else host for name, host in pairs if hosts_overlap(name, host))
+        return tuple(dict.fromkeys(narrower))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,17 +87,16 @@ def selects(item: Object[Gateway], view: ProxyView) -> bool:
 
 
 def open_ports(table: Table, view: ProxyView) -> tuple[OpenPort, ...]:
-    """The ports of a router, by number. A server whose protocol does not fit the first one's is left out."""
+    """The ports of a router, by number. A server that an older one keeps out is left out."""
     found: dict[tuple[int, str], list[GatewayServer]] = {}
-    for item in valid_objects(table, Gateway):
-        if not selects(item, view):
-            continue
-        for server in item.spec.servers:
-            converted = _server(item.meta.key, server, view)
-            for port in _target_ports(view, converted.number):
-                if port not in STATIC_PORTS:
-                    found.setdefault((port, server.bind or ""), []).append(converted)
-    return tuple(OpenPort(port, bind, tuple(_fitting(servers))) for (port, bind), servers in sorted(found.items()))
+    for _, _, server in _servers(table, view):
+        for port in _target_ports(view, server.number):
+            if port not in STATIC_PORTS:
+                found.setdefault((port, server.server.bind or ""), []).append(server)
+    return tuple(
+        OpenPort(port, bind, tuple(server for server, older in admit(servers) if older is None))
+        for (port, bind), servers in sorted(found.items())
+    )
 
 
 def gateways_of(table: Table, view: ProxyView) -> frozenset[str]:
@@ -121,48 +125,64 @@ def _target_ports(view: ProxyView, number: int) -> list[int]:
     return sorted(targets) or [number]
 
 
-def _fitting(servers: Iterable[GatewayServer]) -> Iterable[GatewayServer]:
-    first: GatewayServer | None = None
+def admit(servers: Iterable[GatewayServer]) -> Iterator[tuple[GatewayServer, GatewayServer | None]]:
+    """The servers of a port, oldest first, each with the older one that keeps it out.
+
+    Plaintext HTTP takes more plaintext HTTP only, plain TCP nothing more; TLS is told apart by server name and takes
+    one of these beside it. A server whose `tls` names a host that an older one has is out with all its hosts.
+    """
+    plain: GatewayServer | None = None
+    owners: dict[tuple[str, str], GatewayServer] = {}
     for server in servers:
-        first = first or server
-        if _family(server) == _family(first):
-            yield server
+        both_http = plain is not None and plain.takes_plain_http and server.takes_plain_http
+        older = None if both_http else plain
+        if older is None and server.server.tls is not None:
+            older = next((owners[host] for host in server.hosts if host in owners), None)
+            if older is None:
+                owners.update(dict.fromkeys(server.hosts, server))
+        if older is None and server.mode is None:
+            plain = plain or server
+        yield server, older
 
 
-def _family(server: GatewayServer) -> str:
-    """What can share a port: plaintext HTTP, TLS of any kind told apart by server name, or plain TCP."""
-    if server.mode is not None:
-        return "tls"
-    return "http" if server.protocol.is_http else "tcp"
+def _servers(table: Table, view: ProxyView) -> Iterator[tuple[Object[Gateway], int, GatewayServer]]:
+    """All servers of the Gateways that select a router, with their Gateway and place in it."""
+    for item in valid_objects(table, Gateway):
+        if selects(item, view):
+            for index, server in enumerate(item.spec.servers):
+                yield item, index, _server(item.meta.key, server, view)
 
 
 def port_findings(table: Table, view: ProxyView) -> tuple[Finding, ...]:
-    """Servers that share a port with an older one of another protocol, and so are not served."""
+    """Servers that are not served: on a port of the proxy itself, or kept out of theirs by an older one."""
     findings = []
-    seen: dict[tuple[int, str], GatewayServer] = {}
-    for item in valid_objects(table, Gateway):
-        if not selects(item, view):
+    shared: dict[tuple[int, str], list[tuple[Object[Gateway], int, GatewayServer]]] = {}
+    for item, index, server in _servers(table, view):
+        if STATIC_PORTS.isdisjoint(_target_ports(view, server.number)):
+            shared.setdefault((server.number, server.server.bind or ""), []).append((item, index, server))
             continue
-        for index, server in enumerate(item.spec.servers):
-            converted = _server(item.meta.key, server, view)
-            if not STATIC_PORTS.isdisjoint(_target_ports(view, converted.number)):
-                message, fix = "is a port that every proxy listens on itself, so it is not opened", "use another port"
-                where = f"spec.servers[{index}].port.number"
-                findings.append(Finding(Severity.ERROR, "ReservedPort", str(item), where, message, fix))
-                continue
-            first = seen.setdefault((converted.number, server.bind or ""), converted)
-            if _family(first) != _family(converted):
-                findings.append(
-                    Finding(
-                        Severity.ERROR,
-                        "GatewayPortConflict",
-                        str(item),
-                        f"spec.servers[{index}].port.protocol",
-                        f"{converted.protocol} on port {converted.number}, where {first.gateway} has {first.protocol}",
-                        "use one protocol per port, or another port",
-                    )
-                )
+        message, fix = "is a port that every proxy listens on itself, so it is not opened", "use another port"
+        where = f"spec.servers[{index}].port.number"
+        findings.append(Finding(Severity.ERROR, "ReservedPort", str(item), where, message, fix))
+    for on_port in shared.values():
+        admitted = admit(server for _, _, server in on_port)
+        for (item, index, _), (server, older) in zip(on_port, admitted, strict=True):
+            if older is not None:
+                findings.append(_kept_out(item, index, server, older))
     return tuple(findings)
+
+
+def _kept_out(item: Object[Gateway], index: int, server: GatewayServer, older: GatewayServer) -> Finding:
+    where = f"spec.servers[{index}]"
+    same = [name for namespace, name in server.hosts if (namespace, name) in older.hosts]
+    if same and server.server.tls is not None and older.server.tls is not None:
+        message = f"{', '.join(same)} on port {server.number} belongs to {older.gateway}, so this server is not served"
+        return Finding(
+            Severity.ERROR, "GatewayHostConflict", str(item), f"{where}.hosts", message, "list a host once per port"
+        )
+    message = f"{server.protocol} on port {server.number}, where {older.gateway} has {older.protocol}"
+    fix = "use one protocol per port, or another port"
+    return Finding(Severity.ERROR, "GatewayPortConflict", str(item), f"{where}.port.protocol", message, fix)
 
 
 def implied_cross_network_server(view: ProxyView) -> GatewayServer:

@@ -127,7 +127,6 @@ def _terminated(
         return
     for chain in _routed_bytes(snapshot, view, scope, rules, server):
         yield replace(chain, match=match, tls=tls)
-        return
 
 
 def _http(snapshot: Snapshot, view: ProxyView, scope: Scope, port: OpenPort, server: GatewayServer) -> HttpConnection:
@@ -146,8 +145,7 @@ def _byte_chains(
             continue
         names = tuple(
             name
-            for said in chain.match.server_names or ("*",)
-            for name in server.accepts("", said, any_namespace=True)
+            for name in server.accepts("", chain.match.server_names or ("*",), any_namespace=True)
             if name not in taken
         )
         taken.update(names)
@@ -164,8 +162,12 @@ def _routed_bytes(
     bound = [
         rule
         for rule in rules
-        if str(server.gateway) in rule.gateways and any(server.accepts(rule.key.namespace, host) for host in rule.hosts)
+        if str(server.gateway) in rule.gateways and server.accepts(rule.key.namespace, rule.hosts)
     ]
     contexts = partial(action_context, snapshot, view, scope, port=server.number)
-    find = tls_chains if server.mode is GatewayTLSMode.PASSTHROUGH else tcp_chains
-    return find(settings, bound, caller, contexts, ())
+    if server.mode is GatewayTLSMode.PASSTHROUGH:
+        yield from tls_chains(settings, bound, caller, contexts, ())
+        return
+    for chain in tcp_chains(settings, bound, caller, contexts, ()):
+        yield replace(chain, match=ChainMatch())
+        return

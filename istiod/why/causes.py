@@ -158,7 +158,7 @@ def of_route(snapshot: Snapshot, route: RouteSpec, *names: str) -> tuple[Cause, 
 def of_servers(snapshot: Snapshot, ports: Iterable[OpenPort], number: int, wanted: str) -> tuple[Cause, ...]:
     """The servers of Gateways behind a port of a router: those that have the host, else all."""
     servers = [server for port in ports if port.port == number for server in port.servers]
-    fitting = [server for server in servers if server.accepts("", wanted, any_namespace=True)] if wanted else []
+    fitting = [server for server in servers if server.accepts("", (wanted,), any_namespace=True)] if wanted else []
     return tuple(dict.fromkeys(cause for server in fitting or servers for cause in _server(snapshot, server)))
 
 

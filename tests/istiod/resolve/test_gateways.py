@@ -104,6 +104,60 @@ def test_a_rule_for_every_host_gets_all_hosts_of_a_server(snapshot, view):
     assert [host.domains for host in routes.virtual_hosts] == [("a.example.com",), ("c.example.com",)]
 
 
+def test_a_rule_for_a_wildcard_holds_for_the_narrower_hosts_of_a_server_too(snapshot, view):
+    servers = "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*.example.com', '*.a.example.com']}]"
+    rule = VS % ("%s", "apps", "{hosts: ['%s'], gateways: [web], http: [{directResponse: {status: %d}}]}")
+    rules = rule % ("a", "*.example.com", 230) + rule % ("b", "*.a.example.com", 231)
+    (routes,) = resolve_view(snapshot(GATEWAY % ("web", "apps", servers) + rules), router(view)).routes
+    said = {host.domains[0]: [route.action.status for route in host.routes] for host in routes.virtual_hosts}
+    assert said == {"*.example.com": [230], "*.a.example.com": [230, 231]}, "the older rule decides"
+
+
+def test_plaintext_is_served_beside_older_tls_but_not_the_other_way_round(snapshot, view):
+    https = GATEWAY % (
+        "%s",
+        "apps",
+        "[{port: {number: 80, name: tls, protocol: HTTPS}, hosts: [a.example.com], tls: {mode: SIMPLE, credentialName: a}}]",
+    )
+    http = GATEWAY % ("%s", "apps", "[{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]")
+    config = resolve_view(snapshot(https % "a" + http % "b"), router(view))
+    assert [chain.match.server_names for chain in config.listeners[0].chains] == [("a.example.com",), ()]
+    assert not config.findings
+    config = resolve_view(snapshot(http % "a" + https % "b"), router(view))
+    assert [chain.tls for chain in config.listeners[0].chains] == [None]
+    assert [finding.code for finding in config.findings] == ["GatewayPortConflict"]
+
+
+def test_a_server_name_that_is_taken_keeps_out_the_whole_server(snapshot, view):
+    https = GATEWAY % (
+        "%s",
+        "apps",
+        "[{port: {number: 443, name: %s, protocol: HTTPS}, hosts: [%s], tls: {mode: SIMPLE, credentialName: a}}]",
+    )
+    world = snapshot(https % ("a", "a", "a.example.com") + https % ("b", "b", "a.example.com, b.example.com"))
+    config = resolve_view(world, router(view))
+    assert [chain.match.server_names for chain in config.listeners[0].chains] == [("a.example.com",)]
+    assert [route.name for route in config.routes] == ["https.443.a.a.apps"]
+    assert [(finding.code, finding.path) for finding in config.findings] == [
+        ("GatewayHostConflict", "spec.servers[0].hosts")
+    ]
+
+
+def test_of_several_rules_for_a_plain_tcp_server_the_first_has_all(snapshot, view):
+    rule = VS % (
+        "%s",
+        "apps",
+        "{hosts: [%s.test], gateways: [web], tcp: [{%s route: [{destination: {host: b, port: {number: 9000}}}]}]}",
+    )
+    world = snapshot(
+        GATEWAY % ("web", "apps", "[{port: {number: 9000, name: tcp, protocol: TCP}, hosts: ['*']}]")
+        + rule % ("a", "a", "match: [{destinationSubnets: [10.9.0.0/16]}],")
+        + rule % ("b", "b", "")
+    )
+    (chain,) = resolve_view(world, router(view)).listeners[0].chains
+    assert (chain.config.rsplit("/", 1)[1], chain.match.destinations) == ("a", ())
+
+
 def test_unknown_cipher_suites_are_left_out(snapshot, view):
     tls = "{mode: SIMPLE, credentialName: a, cipherSuites: [NOPE, AES128-SHA, AES128-SHA]}"
     servers = f"[{{port: {{number: 443, name: https, protocol: HTTPS}}, hosts: ['*'], tls: {tls}}}]"
