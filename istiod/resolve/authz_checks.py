@@ -34,7 +34,7 @@ from istiod.resolve.specs.authz import (
 from istiod.resolve.specs.match import StringMatch
 from istiod.resolve.trust import trust_domains
 from istiod.snapshot import Snapshot
-from istiod.view.proxy import ProxyView
+from istiod.view.proxy import ProxyType, ProxyView
 
 MARK = "istio-ext-authz"
 SHADOW_PREFIX = "istio_ext_authz_"
@@ -172,7 +172,7 @@ def _not_grpc(provider: str, upstream: ProviderUpstream, policies: Iterable[Poli
 
 def _not_for_bytes(view: ProxyView, provider: str, policies: Iterable[Policy]) -> tuple[Finding, ...]:
     ports = sorted({target.target_port for target in view.targets if target.port.protocol.is_tcp})
-    if not ports:
+    if not ports or view.type is ProxyType.ROUTER:
         return ()
     shown = ", ".join(map(str, ports[:10]))
     message = f"extension provider {provider[:80]!r} speaks HTTP, so it is not asked about TCP ports ({shown})"

@@ -13,7 +13,7 @@ from federation.model.findings import Finding, Severity
 from federation.model.names import NamespacedName, host_matches, hosts_overlap, resolve_short_host
 from federation.model.service import Protocol
 from istiod.api.gateway import Gateway, GatewayTLSMode, Server
-from istiod.api.meta import Object
+from istiod.api.meta import Meta, Object
 from istiod.gatewayapi.names import is_derived
 from istiod.registry.protocol import protocol_word
 from istiod.resolve.connection import STATIC_PORTS
@@ -89,8 +89,8 @@ def selects(item: Object[Gateway], view: ProxyView) -> bool:
 def open_ports(table: Table, view: ProxyView) -> tuple[OpenPort, ...]:
     """The ports of a router, by number. A server that an older one keeps out is left out."""
     found: dict[tuple[int, str], list[GatewayServer]] = {}
-    for _, _, server in _servers(table, view):
-        for port in _target_ports(view, server.number):
+    for item, _, server in _servers(table, view):
+        for port in _target_ports(view, item.meta, server.number):
             if port not in STATIC_PORTS:
                 found.setdefault((port, server.server.bind or ""), []).append(server)
     return tuple(
@@ -119,10 +119,13 @@ def _server(gateway: NamespacedName, server: Server, view: ProxyView) -> Gateway
     return GatewayServer(gateway, server, server.port.number, server.port.name or "", protocol, mode, tuple(hosts))
 
 
-def _target_ports(view: ProxyView, number: int) -> list[int]:
-    """The router's own ports behind a Service port; the number itself where no Service of the router has it."""
-    targets = {target.target_port for target in view.targets if target.port.number == number and target.target_port}
-    return sorted(targets) or [number]
+def _target_ports(view: ProxyView, gateway: Meta, number: int) -> list[int]:
+    """The router's own ports behind a Service port; the number itself where no Service of the router has it. Istio's
+    Gateways select routers, not Services, and take the oldest Service.
+    """
+    served = (target for target in view.targets if target.port.number == number and target.target_port)
+    ports = list(dict.fromkeys(target.target_port for target in served)) or [number]
+    return ports if is_derived(gateway) else ports[:1]
 
 
 def admit(servers: Iterable[GatewayServer]) -> Iterator[tuple[GatewayServer, GatewayServer | None]]:
@@ -158,7 +161,7 @@ def port_findings(table: Table, view: ProxyView) -> tuple[Finding, ...]:
     findings = []
     shared: dict[tuple[int, str], list[tuple[Object[Gateway], int, GatewayServer]]] = {}
     for item, index, server in _servers(table, view):
-        if STATIC_PORTS.isdisjoint(_target_ports(view, server.number)):
+        if STATIC_PORTS.isdisjoint(_target_ports(view, item.meta, server.number)):
             shared.setdefault((server.number, server.server.bind or ""), []).append((item, index, server))
             continue
         message, fix = "is a port that every proxy listens on itself, so it is not opened", "use another port"

@@ -49,7 +49,7 @@ def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
         network=proxy.network,
         locality=proxy.locality,
         labels=Labels({key: value for key, value in proxy.labels.items() if key in keys}),
-        targets=targets_of(proxy, snapshot) if proxy.type is ProxyType.SIDECAR else (),
+        targets=targets_of(proxy, snapshot) if proxy.type in (ProxyType.SIDECAR, ProxyType.ROUTER) else (),
         requested_networks=proxy.requested_networks,
         agentless=proxy.agentless,
         http10=proxy.http10,

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from federation.model.names import ServiceKey
+from federation.model.service import Protocol, ServicePort
 from istiod.resolve.config import resolve_view
 from istiod.resolve.specs.listener import HttpConnection
 from istiod.resolve.specs.match import MatchKind, StringMatch
 from istiod.resolve.specs.tls import SecretSource
-from istiod.view.proxy import ProxyType
+from istiod.view.proxy import ProxyType, ServiceTarget
 
 GATEWAY = """
 apiVersion: networking.istio.io/v1
@@ -182,6 +184,24 @@ def test_a_port_that_every_proxy_listens_on_is_not_opened(snapshot, view):
     assert [(finding.code, finding.path) for finding in config.findings] == [
         ("ReservedPort", "spec.servers[0].port.number")
     ]
+
+
+def test_a_port_of_the_router_s_service_is_opened_as_its_target_port(snapshot, view):
+    def served(number, there):
+        port = ServicePort(number, f"http-{number}", Protocol.HTTP, there)
+        return ServiceTarget(ServiceKey("ingress.test", "istio-system"), port, there)
+
+    servers = "[{port: {number: 80, name: a, protocol: HTTP}, hosts: ['*']}, {port: {number: 81, name: b, protocol: HTTP}, hosts: ['*']}]"
+    rule = VS % (
+        "all",
+        "apps",
+        "{hosts: [a.test], gateways: [web], http: [{match: [{port: 80}], directResponse: {status: 200}}]}",
+    )
+    asked = router(view, targets=(served(80, 8080), served(80, 8081)))
+    config = resolve_view(snapshot(GATEWAY % ("web", "apps", servers) + rule), asked)
+    assert [listener.port for listener in config.listeners] == [81, 8080], "of several targets the first"
+    routes = {route.name: route for route in config.routes}
+    assert routes["http.8080"].virtual_hosts[0].domains == ("a.test",), "rules name the service's port"
 
 
 def test_https_servers_by_server_name(snapshot, view):

@@ -47,6 +47,11 @@ def test_targets_are_the_ports_served_oldest_service_first(build: Build) -> None
     assert found == [("old.test", 90, 8080), ("young.test", 80, 8080), ("young.test", 81, 81)]
 
 
+def test_a_router_serves_its_services_too(build: Build) -> None:
+    router = proxy_from_node("router~10.0.0.1~gw.ns~ns.svc.cluster.local", {"NETWORK": "n1"}, NO_LOCALITY)
+    assert view_of(router, build(SERVICES)).targets == view(build(SERVICES)).targets
+
+
 def test_an_address_of_another_network_is_somebody_else(build: Build) -> None:
     assert [target.service.host for target in view(build(SERVICES), network="n2").targets] == ["old.test"]
     assert view(build(SERVICES), "10.9.9.9").targets == ()
