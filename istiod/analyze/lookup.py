@@ -18,6 +18,7 @@ from federation.model.service import Origin, Service
 from istiod.api.kinds import Kind
 from istiod.api.meta import Object
 from istiod.memo import memo
+from istiod.registry.serviceentry import all_labels
 from istiod.resolve.objects import Table, table_of
 from istiod.snapshot import Snapshot
 from istiod.view.visibility import exported, one_per_host, visible_services
@@ -104,7 +105,7 @@ def workloads(snapshot: Snapshot) -> tuple[Workload, ...]:
 def _workloads(pods: Table, entries: Table) -> tuple[Workload, ...]:
     found = [_pod(item) for item in pods.values() if item.spec.status.phase not in ("Succeeded", "Failed")]
     for item in entries.values():
-        labels = item.meta.labels.merged(item.spec.labels)
+        labels = all_labels(item.spec, item.meta)
         ports, account = item.spec.ports, item.spec.service_account
         found.append(Workload(Kind.WORKLOAD_ENTRY.value, item.meta.key, labels, ports, account or "default"))
     return tuple(sorted(found, key=str))

@@ -1,7 +1,8 @@
 """ServiceEntry and its workloads -> services. Pure; one entry gives one contribution per host.
 
-Rules: ServiceEntry reference. The identity of an endpoint is the entry's namespace with its service account, which is
-said of workloads with a sidecar; the label `security.istio.io/tlsMode` says otherwise where it is set.
+Rules: ServiceEntry and WorkloadEntry references. The identity of an endpoint is the entry's namespace with its service
+account. A sidecar is there if the label `security.istio.io/tlsMode` says `istio`, or, without that label, if a service
+account is named.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def workload_endpoint(
     item: WorkloadEntry, namespace: str, mesh: MeshConfig, place: Place, meta: Meta | None = None
 ) -> Endpoint:
     """A WorkloadEntry (or inline endpoint) as an endpoint whose `ports` are only those it names itself."""
-    labels = Labels({**(meta.labels if meta else {}), **item.labels})
+    labels = all_labels(item, meta)
     locality = locality_from(labels, item.locality)
     network = item.network or labels.get(NETWORK_LABEL, "")
     return Endpoint(
@@ -62,6 +63,11 @@ def workload_endpoint(
         weight=item.weight or 1,
         mtls=labels.get(TLS_MODE_LABEL, "istio" if item.service_account else "") == "istio",
     )
+
+
+def all_labels(item: WorkloadEntry, meta: Meta | None) -> Labels:
+    """The labels of a workload: those of the object itself are written over those of its spec."""
+    return Labels(item.labels).merged(meta.labels) if meta is not None else Labels(item.labels)
 
 
 def _bare(address: str) -> str:
@@ -93,7 +99,7 @@ def _contribution(
 ) -> Contribution:
     spec, meta = entry.spec, entry.meta
     resolution = _RESOLUTION[spec.resolution]
-    if resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) and not endpoints:
+    if resolution in (Resolution.DNS, Resolution.DNS_ROUND_ROBIN) and not endpoints and spec.workload_selector is None:
         endpoints = (Endpoint(host, tuple((port.name, port.target_port) for port in ports)),)
     service = Service(
         key=ServiceKey(host, meta.namespace),

@@ -27,7 +27,7 @@ from istiod.registry.exports import consumers_of
 from istiod.registry.kubernetes import SERVICE_NAME_LABEL, convert_service, pod_endpoint
 from istiod.registry.peers import convert_export
 from istiod.registry.selection import Ref, SelectorIndex, WorkloadIndex
-from istiod.registry.serviceentry import convert_entry, workload_endpoint
+from istiod.registry.serviceentry import all_labels, convert_entry, workload_endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Sources:
     def _take_workload_entries(self, old: Mapping[Kind, Table], dirty: set[Source]) -> None:
         for key in self._changed(old, Kind.WORKLOAD_ENTRY):
             now = self._tables[Kind.WORKLOAD_ENTRY].get(key)
-            labels = now.meta.labels.merged(now.spec.labels) if now is not None else None
+            labels = all_labels(now.spec, now.meta) if now is not None else None
             self._take_workload((Kind.WORKLOAD_ENTRY, key), labels, dirty)
 
     def _take_workload(self, ref: Ref, labels: Labels | None, dirty: set[Source]) -> None:

@@ -56,6 +56,13 @@ def test_a_service_account_is_said_of_workloads_with_a_sidecar(build: Build, sai
     assert endpoint.mtls is mtls
 
 
+def test_labels_of_a_workload_entry_itself_count_before_those_of_its_spec(build: Build) -> None:
+    named = WORKLOAD.replace("NS", "ns").replace("name: vm,", "name: vm, labels: {app: db},")
+    assert build(SELECTING + named).endpoints[KEY] == ()
+    (endpoint,) = build(SELECTING.replace("app: vm", "app: db") + named).endpoints[KEY]
+    assert endpoint.labels["app"] == "db"
+
+
 def test_selector_takes_workload_entries_and_pods_of_its_namespace(build: Build) -> None:
     pod = """
 apiVersion: v1
@@ -76,6 +83,10 @@ def test_dns_without_endpoints_looks_up_its_own_host(build: Build) -> None:
     text = ENTRY.replace("STATIC", "DNS").replace("SOURCE", "")
     (endpoint,) = build(text).endpoints[KEY]
     assert (endpoint.address, endpoint.port("http")) == ("one.test", 8080)
+
+
+def test_dns_with_a_selector_that_selects_nobody_looks_up_nothing(build: Build) -> None:
+    assert build(SELECTING.replace("STATIC", "DNS")).endpoints[KEY] == ()
 
 
 def test_a_network_of_one_address_is_that_address(build: Build) -> None:
