@@ -158,7 +158,9 @@ class _Build:
             addresses = sorted(address for address in members if _usable(address, self.view))
             yield from addresses
             return
-        yield from addresses or [self._wildcard(egress)]
+        if not service.vips:
+            addresses = [self._wildcard(egress)]
+        yield from addresses
 
     def _taken(self, service: Service, port: ServicePort, address: str, number: int, protocol: Protocol) -> bool:
         """Whether a listener cannot be shared: MongoDB and MySQL are kept apart from all that has to be recognised, and
@@ -256,7 +258,7 @@ class _Build:
             default_chain=rest,
             bind_to_port=not draft.captured,
             additional_addresses=("::",) if draft.address == "0.0.0.0" and self.view.ipv6 and draft.captured else (),
-            tls_inspector=any(chain.match.transport_protocol for chain in chains),
+            tls_inspector=any(chain.match.transport_protocol == "tls" for chain in chains),
             http_inspector=bool(draft.route),
             filters_timeout=(self.snapshot.mesh.protocol_detection_timeout or 0.0)
             if draft.route or not complete

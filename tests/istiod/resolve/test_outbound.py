@@ -79,8 +79,15 @@ def test_undeclared_protocol_is_detected_at_its_own_address(snapshot, view):
     found = listeners(snapshot(services=[auto]), view())["10.255.1.1_9090"]
     assert found.chains[0].handler.routes == "auto.test:9090"
     assert found.http_inspector
+    assert not found.tls_inspector  # it would wait for more bytes than a short line has
     # The default chain, as Envoy would not come back to one without a transport after the HTTP chain's "raw_buffer".
     assert (clusters(found), found.default_chain.handler.clusters) == ([], (("outbound|9090||auto.test", 1),))
+
+
+def test_bytes_of_a_service_with_addresses_of_another_family_are_not_caught(snapshot, view):
+    port = ServicePort(9000, "tcp", Protocol.TCP)
+    six = service("six", port, vips=("2001:db8::1",))
+    assert set(listeners(snapshot(services=[six]), view())) == {"virtualOutbound"}
 
 
 def test_http_and_tcp_without_address_share_a_detecting_listener(snapshot, view):
