@@ -115,7 +115,8 @@ class _Build:
                         self._add_port(egress, service, port, port.number, port.protocol)
             return
         if egress.protocol.is_http:
-            self._http(egress, self._wildcard(egress), egress.port, egress.protocol, "", False)
+            if any(egress.proxies or egress.service_port(service, egress.port) for service in egress.services):
+                self._http(egress, self._wildcard(egress), egress.port, egress.protocol, "", False)
         else:
             for service in egress.services:
                 found = egress.service_port(service, egress.port)

@@ -48,13 +48,10 @@ class EgressScope:
     captured: bool = True
 
     def service_port(self, service: Service, number: int) -> ServicePort | None:
-        """The port that a listener port means: the same number, or the only one there is where the Sidecar names the
-        port.
-        """
-        found = service.port(number)
-        if found is None and self.named and len(service.ports) == 1:
+        """The port that a listener port means: the same number, or, at a socket, the only one there is."""
+        if self.named and not number and len(service.ports) == 1:
             return service.ports[0]
-        return found
+        return service.port(number)
 
     @property
     def proxies(self) -> bool:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from istiod.resolve.config import resolve_view
@@ -46,11 +48,11 @@ def egress(text: str) -> str:
 @pytest.mark.parametrize(
     ("said", "name", "captured"),
     [
-        ("{port: {number: 9191, protocol: HTTP, name: x}, hosts: ['*/*']}", "0.0.0.0_9191", True),
-        ("{port: {number: 9191, protocol: HTTP, name: x}, captureMode: NONE, hosts: ['*/*']}", "127.0.0.1_9191", False),
+        ("{port: {number: 80, protocol: HTTP, name: x}, hosts: ['*/*']}", "0.0.0.0_80", True),
+        ("{port: {number: 80, protocol: HTTP, name: x}, captureMode: NONE, hosts: ['*/*']}", "127.0.0.1_80", False),
         (
-            "{port: {number: 9191, protocol: HTTP, name: x}, bind: 127.0.0.9, captureMode: NONE, hosts: ['*/*']}",
-            "127.0.0.9_9191",
+            "{port: {number: 80, protocol: HTTP, name: x}, bind: 127.0.0.9, captureMode: NONE, hosts: ['*/*']}",
+            "127.0.0.9_80",
             False,
         ),
         (
@@ -64,6 +66,15 @@ def test_where_an_egress_listener_is(snapshot, view, said, name, captured):
     found = listeners(snapshot(egress(said)), view())
     assert found[name].bind_to_port is not captured
     assert isinstance(found[name].chains[0].handler, HttpConnection)
+
+
+def test_a_listener_has_the_services_with_its_port(snapshot, view):
+    world = snapshot(egress("{port: {number: 9191, protocol: HTTP, name: x}, captureMode: NONE, hosts: ['*/*']}"))
+    assert "127.0.0.1_9191" not in listeners(world, view())
+    odd = service("odd", ports=(replace(HTTP, number=9191),))
+    world = snapshot(egress("{port: {number: 9191, protocol: HTTP, name: x}, hosts: ['*/*']}"), [service("b"), odd])
+    routes = next(item for item in resolve_view(world, view()).routes if item.name == "9191")
+    assert [host.name for host in routes.virtual_hosts] == ["odd.apps.svc.cluster.local:9191", "allow_any"]
 
 
 def test_a_catch_all_listener_may_be_bound(snapshot, view):
