@@ -74,7 +74,7 @@ def imports(snapshot: Snapshot) -> Iterator[Finding]:
         for index, listener in enumerate(item.spec.egress):
             for number, host in enumerate(listener.hosts):
                 owner, _, name = host.partition("/")
-                if owner != "~" and name != "*" and not _admits_any(snapshot, namespace, host):
+                if not owner.startswith("~") and name != "*" and not _admits_any(snapshot, namespace, host):
                     message = f"{host!r} is no host that {namespace} sees"
                     path = f"spec.egress[{index}].hosts[{number}]"
                     yield codes.EGRESS_MATCHES_NOTHING.at(item, path, message)
@@ -88,7 +88,7 @@ def _admits_any(snapshot: Snapshot, namespace: str, host: str) -> bool:
     if hosts_of(snapshot, namespace).get(name) is not None and host.startswith("*/"):
         return True
     return any(
-        egress_admits(patterns, namespace, item.meta.namespace, own)
+        egress_admits(patterns, namespace, item.meta.namespace, own, rule=True)
         for item in visible_virtual_services(snapshot, namespace)
         for own in item.spec.hosts
     )

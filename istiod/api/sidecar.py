@@ -48,7 +48,7 @@ class IstioIngressListener(Model):
 
 
 class IstioEgressListener(Model):
-    """What is visible: `namespace/host` patterns; `.`, `*` and `~` as namespaces."""
+    """What is visible: `namespace/host` patterns; `.` and `*` as namespaces, `~` before one to exclude it."""
 
     port: SidecarPort | None = None
     bind: str = ""
@@ -105,7 +105,8 @@ def validate(sidecar: Sidecar) -> Iterator[Problem]:
         yield from _listener(listener, f"spec.egress[{index}]")
         for number, host in enumerate(listener.hosts):
             yield from _host(host, f"spec.egress[{index}].hosts[{number}]")
-            if host in listener.hosts[:number] or (number and "*/*" in listener.hosts and len(listener.hosts) > 1):
+            again = host in listener.hosts[:number] or (number > 0 and "*/*" in listener.hosts)
+            if again and not host.startswith("~"):
                 message, fix = f"{host[:100]!r} is imported already", "remove it"
                 at = f"spec.egress[{index}].hosts[{number}]"
                 yield Problem(at, message, fix, severity=Severity.WARNING)
@@ -182,13 +183,17 @@ def _ingress(listener: IstioIngressListener, path: str) -> Iterator[Problem]:
 
 
 def _host(host: str, path: str) -> Iterator[Problem]:
-    """`namespace/host`; namespaces are also `*`, `.` and `~`, hosts in full or `*` or `*.suffix`."""
+    """`namespace/host`; namespaces are also `*` and `.`, hosts in full or `*` or `*.suffix`. `~` before the namespace
+    takes out what the rest lets in.
+    """
     namespace, slash, name = host.partition("/")
     if not slash or not namespace or not name:
         yield Problem(path, f"{host!r} has not the form namespace/host", "write ns/host")
         return
-    if namespace not in ("*", ".", "~") and not is_label(namespace):
-        yield Problem(path, f"{namespace[:80]!r} is no namespace", "use a namespace, '.', '*' or '~'")
+    if namespace.removeprefix("~") not in ("", "*", ".") and not is_label(namespace.removeprefix("~")):
+        yield Problem(
+            path, f"{namespace[:80]!r} is no namespace", "use a namespace, '.' or '*', after '~' to exclude it"
+        )
     if not is_host(name) or (name.startswith("*") and name[1:2] not in ("", ".")):
         yield Problem(path, f"{name[:100]!r} is no host", "write a DNS name, *.suffix or *")
     elif name != "*" and "." not in name:

@@ -71,7 +71,7 @@ def _imported(snapshot: Snapshot, view: ProxyView, owner: str, hosts: Collection
     if sidecar is None or not sidecar.spec.egress:
         return True
     return any(
-        egress_admits(listener.hosts, view.namespace, owner, resolve_short_host(host, owner))
+        egress_admits(listener.hosts, view.namespace, owner, resolve_short_host(host, owner), rule=True)
         for listener in sidecar.spec.egress
         for host in hosts
     )

@@ -39,7 +39,7 @@ class DestinationPolicy:
 def sidecar_of(snapshot: Snapshot, view: ProxyView) -> Object[Sidecar] | None:
     """The Sidecar that scopes a view: one that selects its labels, else its namespace's, else the root namespace's.
 
-    Routers have none.
+    A selector without labels selects every workload of its namespace. Routers have none.
     """
     if view.type is ProxyType.ROUTER:
         return None
@@ -47,15 +47,13 @@ def sidecar_of(snapshot: Snapshot, view: ProxyView) -> Object[Sidecar] | None:
     own = index.get(view.namespace, ())
     for sidecar in own:
         selector = sidecar.spec.workload_selector
-        if selector is not None and selector.all_labels and view.labels.selected_by(selector.all_labels):
+        if selector is not None and view.labels.selected_by(selector.all_labels):
             return sidecar
     return _whole(own) or _whole(index.get(snapshot.mesh.root_namespace, ()))
 
 
 def _whole(sidecars: Sequence[Object[Sidecar]]) -> Object[Sidecar] | None:
-    return next(
-        (s for s in sidecars if s.spec.workload_selector is None or not s.spec.workload_selector.all_labels), None
-    )
+    return next((s for s in sidecars if s.spec.workload_selector is None), None)
 
 
 @memo(size=2)
@@ -121,14 +119,24 @@ def _visible_virtual_services(
     return tuple(v for v in _valid(table) if exported(v.spec.export_to or default, v.meta.namespace, namespace))
 
 
-def egress_admits(hosts: Sequence[str], sidecar_namespace: str, owner: str, host: str) -> bool:
-    """Whether a Sidecar's egress host patterns (`namespace/host`) let in an object of `owner` for `host`."""
+def egress_admits(hosts: Sequence[str], sidecar_namespace: str, owner: str, host: str, rule: bool = False) -> bool:
+    """Whether a Sidecar's egress host patterns (`namespace/host`) let in an object of `owner` for `host`.
+
+    A pattern takes in what it covers whole; a `rule` for a wildcard host also where it covers part of it. Entries with
+    `~` before the namespace take out again what they cover, whatever lets it in; `~` alone is every namespace.
+    """
+    admitted = False
     for entry in hosts:
         namespace, _, pattern = entry.partition("/")
-        here = namespace in ("*", owner) or (namespace == "." and owner == sidecar_namespace)
-        if here and (host_matches(pattern, host) or (host.startswith("*") and host_matches(host, pattern))):
-            return True
-    return False
+        excludes = namespace.startswith("~")
+        place = (namespace[1:] or "*") if excludes else namespace
+        if place not in ("*", owner) and not (place == "." and owner == sidecar_namespace):
+            continue
+        covered = host_matches(pattern, host)
+        if excludes and covered:
+            return False
+        admitted = admitted or (not excludes and (covered or (rule and host_matches(host, pattern))))
+    return admitted
 
 
 def egress_services(snapshot: Snapshot, view: ProxyView, listener: IstioEgressListener | None) -> tuple[Service, ...]:
@@ -151,7 +159,11 @@ def egress_virtual_services(
         for item in visible
         if any(
             egress_admits(
-                listener.hosts, view.namespace, item.meta.namespace, resolve_short_host(host, item.meta.namespace)
+                listener.hosts,
+                view.namespace,
+                item.meta.namespace,
+                resolve_short_host(host, item.meta.namespace),
+                rule=True,
             )
             for host in item.spec.hosts
         )

@@ -2,10 +2,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from federation.model.labels import Labels
 from federation.model.locality import NO_LOCALITY
 from federation.model.names import ServiceKey
+from istiod.api.sidecar import IstioEgressListener
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
 from istiod.view.visibility import (
@@ -101,6 +103,10 @@ def test_choice_of_the_sidecar(build: Build) -> None:
         ("['*/*']", ["a.test", "b.test", "c.test"]),
         ("['x/b.test', 'y/*.test']", ["b.test", "c.test"]),
         ("['~/*']", []),
+        ("['*/*', '~x/*']", ["a.test", "c.test"]),
+        ("['~/c.test', '*/*']", ["a.test", "b.test"]),
+        ("['*/*', '~./a.test', '~x/c.test']", ["b.test", "c.test"]),
+        ("['*/*', '~*/*.test']", []),
     ],
 )
 def test_egress_hosts(build: Build, hosts: str, expected: list[str]) -> None:
@@ -109,6 +115,20 @@ def test_egress_hosts(build: Build, hosts: str, expected: list[str]) -> None:
     found = sidecar_of(snapshot, view())
     assert found is not None
     assert [s.host for s in egress_services(snapshot, view(), found.spec.egress[0])] == expected
+
+
+def test_a_wildcard_service_comes_only_with_all_of_its_names(build: Build) -> None:
+    snapshot = build(entry("'*.x.test'", "ns").replace("name: '*-x-test'", "name: wild"))
+    for hosts, expected in (("['./one.x.test']", []), ("['./*.test']", ["*.x.test"]), ("['./*.x.test']", ["*.x.test"])):
+        listener = IstioEgressListener(hosts=tuple(yaml.safe_load(hosts)))
+        assert [s.host for s in egress_services(snapshot, view(), listener)] == expected
+
+
+def test_a_selector_without_labels_selects_every_workload(build: Build) -> None:
+    every = document("Sidecar", "every", "ns", "{workloadSelector: {}, egress: [{hosts: ['./*']}]}", "2025")
+    found = sidecar_of(build(sidecar("old", "ns", created="2023") + every), view(app="b"))
+    assert found is not None
+    assert found.meta.name == "every"
 
 
 def test_egress_virtual_services(build: Build) -> None:
@@ -123,6 +143,8 @@ def test_egress_virtual_services(build: Build) -> None:
     found = sidecar_of(snapshot, view())
     assert found is not None
     assert [v.meta.name for v in egress_virtual_services(snapshot, view(), found.spec.egress[0])] == ["old"]
+    without = IstioEgressListener(hosts=("x/*", "~x/b.test"))
+    assert [v.meta.name for v in egress_virtual_services(snapshot, view(), without)] == ["old"]
 
 
 def chosen(snapshot: Snapshot, item: ProxyView) -> str:
