@@ -1,9 +1,10 @@
 """Many contributions to one host -> one service. Pure, and the same whatever order they come in.
 
-Rules: in one namespace the oldest declaration of a host wins, a Kubernetes Service before a ServiceEntry (Istio's
-service registry); what other clusters export joins the local service of the same host and namespace (sameness): ports
-as a union, endpoints side by side, the local virtual address kept. Between clusters the older export wins, then the
-cluster's name.
+Rules: in one namespace the oldest declaration of a host decides, a Kubernetes Service before a ServiceEntry (Istio's
+service registry). Endpoints of its ServiceEntries stand side by side; their ports and addresses are a union as far as
+resolution and exportTo are the same. What other clusters export joins the local service of the
+same host and namespace (sameness) in the same way, but for the local virtual address, which is kept. Between clusters
+the older export wins, then the cluster's name.
 """
 
 from __future__ import annotations
@@ -55,12 +56,37 @@ def _can_be_handed_out(address: str) -> bool:
 def _joined(contributions: Sequence[Contribution]) -> Merged:
     own = sorted((c for c in contributions if not c.peer), key=_own_order)
     peers = sorted((c for c in contributions if c.peer), key=lambda c: (c.service.created, c.peer, c.service.name))
-    first = (own or peers)[0]
-    if len(contributions) == 1:
-        return Merged(first.service, first.endpoints, own[0] if own else None, first.findings)
-    findings = [_shadowed(lost, first) for lost in own[1:]]
-    ports, conflicts = _ports([first, *(c for c in peers if c is not first)])
-    joined = [first, *(c for c in peers if c is not first)]
+    local = _together(own) if own else None
+    first = local or peers[0]
+    others = peers if local is not None else peers[1:]
+    if not others:
+        return Merged(first.service, first.endpoints, local, first.findings)
+    joined = [first, *others]
+    whole = _union_of(joined, joined)
+    return Merged(whole.service, whole.endpoints, local, whole.findings)
+
+
+def _together(own: Sequence[Contribution]) -> Contribution:
+    """All that this cluster declares of one service, the deciding declaration first."""
+    first = own[0]
+    if first.service.origin is not Origin.SERVICE_ENTRY:
+        return replace(first, findings=(*first.findings, *(_shadowed(lost, first) for lost in own[1:])))
+    fitting = [first, *(other for other in own[1:] if _fits(other.service, first.service))]
+    whole = _union_of(own, fitting)
+    vips = _union([c.service.vips for c in fitting])
+    shadowed = tuple(_shadowed(lost, first) for lost in own if lost not in fitting)
+    return replace(whole, service=replace(whole.service, vips=vips), findings=(*whole.findings, *shadowed))
+
+
+def _fits(service: Service, first: Service) -> bool:
+    """Whether a ServiceEntry may add ports and addresses to the first one."""
+    return service.resolution is first.resolution and set(service.export_to) == set(first.export_to)
+
+
+def _union_of(joined: Sequence[Contribution], declaring: Sequence[Contribution]) -> Contribution:
+    """The first contribution with the endpoints of all, and the ports that some of them declare."""
+    first = joined[0]
+    ports, conflicts = _ports(declaring)
     service = replace(
         first.service,
         ports=ports,
@@ -68,8 +94,23 @@ def _joined(contributions: Sequence[Contribution]) -> Merged:
         clusters=_union([c.service.clusters for c in joined]),
     )
     endpoints = tuple(endpoint for c in joined for endpoint in _renamed(c, ports))
-    found = (*(f for c in joined for f in c.findings), *findings, *conflicts)
-    return Merged(service, endpoints, own[0] if own else None, found)
+    if service.resolution is Resolution.DNS_ROUND_ROBIN:
+        endpoints = _first_of_each_port(endpoints)
+    return replace(
+        first, service=service, endpoints=endpoints, findings=(*(f for c in joined for f in c.findings), *conflicts)
+    )
+
+
+def _first_of_each_port(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """Endpoints where a port can have only one: each port at the first that has it."""
+    taken: set[str] = set()
+    kept = []
+    for endpoint in endpoints:
+        ports = tuple((name, number) for name, number in endpoint.ports if name not in taken)
+        taken.update(name for name, _ in ports)
+        if ports:
+            kept.append(replace(endpoint, ports=ports))
+    return tuple(kept)
 
 
 def _own_order(contribution: Contribution) -> tuple[bool, str, str]:

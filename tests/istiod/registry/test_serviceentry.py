@@ -94,13 +94,46 @@ def test_a_network_of_one_address_is_that_address(build: Build) -> None:
     assert build(text).services[KEY].vips == ("10.255.0.1", "fd00::1", "10.254.0.0/16", "10.253.0.1")
 
 
-def test_oldest_of_two_entries_wins_whatever_their_order(build: Build) -> None:
-    younger = INLINE.replace("name: one,", "name: aaa,").replace("2024", "2025").replace("10.0.0.1", "10.0.0.7")
-    for text in (INLINE + younger, younger + INLINE):
-        snapshot = build(text)
-        assert [endpoint.address for endpoint in snapshot.endpoints[KEY]] == ["10.0.0.1"]
+YOUNGER = INLINE.replace("name: one,", "name: aaa,").replace("2024", "2025").replace("10.0.0.1", "10.0.0.7")
+
+
+def test_entries_for_one_host_add_up_whatever_their_order(build: Build) -> None:
+    other = YOUNGER.replace("10.255.0.1", "10.255.0.2").replace("number: 9000, name: tcp", "number: 81, name: alt")
+    for text in (INLINE + other, other + INLINE):
+        snapshot = build(text.replace("ports: {tcp: 9001}", ""))
+        service = snapshot.services[KEY]
+        assert [(port.number, port.name) for port in service.ports] == [(80, "http"), (9000, "tcp"), (81, "alt")]
+        assert service.vips == ("10.255.0.1", "10.255.0.2")
+        assert {e.address: [name for name, _ in e.ports] for e in snapshot.endpoints[KEY]} == {
+            "10.0.0.1": ["http", "tcp"],
+            "10.0.0.7": ["http", "alt"],
+        }
+        assert snapshot.findings == ()
+
+
+def test_an_entry_of_another_resolution_or_reach_adds_endpoints_only(build: Build) -> None:
+    other = YOUNGER.replace("10.255.0.1", "10.255.0.2").replace("number: 9000, name: tcp", "number: 81, name: alt")
+    for said in ("resolution: DNS", "resolution: STATIC\n  exportTo: ['.']"):
+        younger = other.replace("resolution: STATIC", said).replace("ports: {tcp: 9001}", "")
+        snapshot = build(younger + INLINE)
+        assert {e.address: dict(e.ports) for e in snapshot.endpoints[KEY]} == {
+            "10.0.0.1": {"http": 8080, "tcp": 9001},
+            "10.0.0.7": {"http": 8080},
+        }
+        service = snapshot.services[KEY]
+        assert ([port.number for port in service.ports], service.vips) == ([80, 9000], ("10.255.0.1",))
         (finding,) = snapshot.findings
         assert (finding.code, finding.object) == ("DuplicateHost", "ServiceEntry ns/aaa")
+
+
+def test_of_several_entries_for_one_name_to_look_up_each_port_has_one(build: Build) -> None:
+    one, two = (text.replace("STATIC", "DNS_ROUND_ROBIN") for text in (INLINE, YOUNGER))
+    two = two.replace("number: 9000, name: tcp", "number: 81, name: alt").replace("ports: {tcp: 9001}", "")
+    endpoints = build(one + two).endpoints[KEY]
+    assert {e.address: dict(e.ports) for e in endpoints} == {
+        "10.0.0.1": {"http": 8080, "tcp": 9001},
+        "10.0.0.7": {"alt": 81},
+    }
 
 
 def test_kubernetes_beats_an_older_entry(build: Build) -> None:
