@@ -128,9 +128,6 @@ def _ports(entry: ServiceEntry) -> Iterator[Problem]:
         else:
             yield from check_port_name(port.name, f"{path}.name")
         yield from check_protocol(port.protocol, f"{path}.protocol")
-        if port.target_port is not None and entry.resolution is Resolution.NONE:
-            message, fix = "has no effect with resolution NONE", "remove it, or use STATIC or DNS"
-            yield Problem(f"{path}.targetPort", message, fix, "FieldIgnored", Severity.WARNING)
     yield from check_distinct(
         ((f"{path}.number", p.number) for path, p in zip(paths, entry.ports, strict=True)), "port number"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from federation.model.service import Origin, Resolution, Service
+from federation.model.service import Origin, Resolution, Service, ServicePort
 from istiod.api.destinationrule import TLSMode
 from istiod.api.meshconfig import H2UpgradePolicy
 from istiod.resolve.connection import dns_cache
@@ -110,10 +110,17 @@ def cluster_of(snapshot: Snapshot, view: ProxyView, upstream: Upstream) -> Clust
         config=upstream.config,
         dns_cache=dns_cache(snapshot.mesh, view) if dynamic else None,
         unverified=unverified,
+        original_dst_port=_dialled_port(service, upstream.port),
     )
 
 
 _WITHOUT_ENDPOINTS = (Discovery.ORIGINAL_DST, Discovery.DYNAMIC)
+
+
+def _dialled_port(service: Service, port: ServicePort) -> int:
+    """The port that a ServiceEntry of resolution NONE names for servers, if not the one that clients dial."""
+    entry = service.origin is Origin.SERVICE_ENTRY and service.resolution is Resolution.PASSTHROUGH
+    return port.target_port if entry and port.target_port != port.number else 0
 
 
 def _discovery(view: ProxyView, service: Service) -> Discovery:

@@ -58,3 +58,11 @@ def test_credentials_are_for_gateways_and_for_rules_that_select_their_clients(tl
     assert tls_of(named) is None
     assert tls_of(named, ", workloadSelector: {matchLabels: {app: a}}").roots.name == "kubernetes://own-cacert"
     assert tls_of(named, view_fields={"type": ProxyType.ROUTER}).roots.name == "kubernetes://own-cacert"
+
+
+@pytest.mark.parametrize(("target", "dialled"), [(8080, 8080), (80, 0)])
+def test_resolution_none_dials_the_target_port_at_the_address_that_the_caller_chose(snapshot, view, target, dialled):
+    port = ServicePort(80, "http", Protocol.HTTP, target)
+    entry = service("x", host="x.test", ports=(port,), resolution=Resolution.PASSTHROUGH, origin=Origin.SERVICE_ENTRY)
+    cluster = next(c for c in outbound_clusters(snapshot(services=[entry]), view(), [entry]) if "x.test" in c.name)
+    assert cluster.original_dst_port == dialled

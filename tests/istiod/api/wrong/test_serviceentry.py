@@ -18,7 +18,6 @@ ROWS: list[Row] = [
     (E, 'spec.ports[0].name', 'is missing', 'hosts: [a.com]\nports: [{number: 80}]'),
     (E, 'spec.ports[0].name', "'a b' is no name of a port", "hosts: [a.com]\nports: [{number: 80, name: 'a b'}]"),
     (E, 'spec.ports[0].protocol', "'HTPP' is unknown", 'hosts: [a.com]\nports: [{number: 80, name: a, protocol: HTPP}]'),
-    (W, 'spec.ports[0].targetPort', 'has no effect with resolution NONE', 'hosts: [a.com]\nports: [{number: 80, name: a, targetPort: 81}]'),
     (E, 'spec.ports[1].number', '80 is also the port number at spec.ports[0].number', 'hosts: [a.com]\nports: [{number: 80, name: a}, {number: 80, name: b}]'),
     (E, 'spec.ports[1].name', "'a' is also the port name at spec.ports[0].name", 'hosts: [a.com]\nports: [{number: 80, name: a}, {number: 81, name: a}]'),
     (E, 'spec.ports[0].number', '70000: input should be less than or equal to 65535', 'hosts: [a.com]\nports: [{number: 70000, name: a}]'),
