@@ -112,8 +112,8 @@ def _contribution(
         created=meta.created,
         labels=meta.labels,
         export_to=export_to(spec.export_to, mesh),
+        selector=Labels(spec.workload_selector.all_labels) if spec.workload_selector is not None else NO_LABELS,
         subject_alt_names=spec.subject_alt_names,
-        selector=Labels(spec.workload_selector.labels) if spec.workload_selector is not None else NO_LABELS,
         traffic_distribution=meta.annotations.get("networking.istio.io/traffic-distribution", ""),
     )
     return Contribution(service, endpoints, source=str(entry))

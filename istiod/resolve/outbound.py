@@ -153,15 +153,13 @@ class _Build:
         if egress.bind:
             yield egress.bind
             return
-        addresses = [vip for vip in service.vips if _usable(vip, self.view)]
-        if not addresses and service.dialed_by_member:
+        if service.vips:
+            yield from (vip for vip in service.vips if _usable(vip, self.view))
+        elif service.dialed_by_member:
             members = {endpoint.address for endpoint in self.snapshot.endpoints.get(service.key, ())}
-            addresses = sorted(address for address in members if _usable(address, self.view))
-            yield from addresses
-            return
-        if not service.vips:
-            addresses = [self._wildcard(egress)]
-        yield from addresses
+            yield from sorted(address for address in members if _usable(address, self.view))
+        else:
+            yield self._wildcard(egress)
 
     def _taken(self, service: Service, port: ServicePort, address: str, number: int, protocol: Protocol) -> bool:
         """Whether a listener cannot be shared: MongoDB and MySQL are kept apart from all that has to be recognised, and

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from federation.model.labels import Labels
 from federation.model.names import ServiceKey
 from federation.model.service import Origin, Protocol, Resolution, Service, ServicePort
 from federation.model.workload import Endpoint
@@ -88,6 +89,15 @@ def test_bytes_of_a_service_with_addresses_of_another_family_are_not_caught(snap
     port = ServicePort(9000, "tcp", Protocol.TCP)
     six = service("six", port, vips=("2001:db8::1",))
     assert set(listeners(snapshot(services=[six]), view())) == {"virtualOutbound"}
+
+
+def test_callers_of_resolution_none_choose_among_selected_workloads(snapshot, view):
+    tcp = ServicePort(9000, "tcp", Protocol.TCP, 9000)
+    chosen = service("x", tcp, resolution=Resolution.PASSTHROUGH, selector=Labels({"app": "x"}))
+    members = {chosen.key: (Endpoint("10.0.0.7", (("tcp", 9000),)), Endpoint("name.test", (("tcp", 9000),)))}
+    found = listeners(snapshot(services=[chosen], endpoints=members), view())
+    assert set(found) == {"10.0.0.7_9000", "virtualOutbound"}
+    assert set(listeners(snapshot(services=[chosen]), view())) == {"virtualOutbound"}
 
 
 def test_http_and_tcp_without_address_share_a_detecting_listener(snapshot, view):
