@@ -193,7 +193,8 @@ def _cluster(view: ProxyView, port: InboundPort) -> ClusterSpec:
     if port.default_endpoint.startswith("unix://"):
         return _static(name, port, EndpointSpec(port.default_endpoint, 0))
     if address in ("127.0.0.1", "[::1]"):
-        return _static(name, port, EndpointSpec(address.strip("[]"), int(number)))
+        six = view.ipv6 if address == "[::1]" else not view.ipv4  # the family said, if the pod has it
+        return _static(name, port, EndpointSpec("::1" if six else "127.0.0.1", int(number)))
     return ClusterSpec(
         name=name,
         discovery=Discovery.ORIGINAL_DST,

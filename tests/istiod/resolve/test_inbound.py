@@ -187,6 +187,20 @@ def test_sidecar_ingress_replaces_the_services_ports(snapshot, view):
     assert forms(listener, 8080)[0][2]
 
 
+@pytest.mark.parametrize(
+    ("said", "ipv4", "ipv6", "dialled"),
+    [
+        ("127.0.0.1", True, True, "127.0.0.1"),
+        ("[::1]", True, True, "::1"),
+        ("[::1]", True, False, "127.0.0.1"),
+        ("127.0.0.1", False, True, "::1"),
+    ],
+)
+def test_the_loopback_of_a_default_endpoint_is_one_that_the_pod_has(snapshot, view, said, ipv4, ipv6, dialled):
+    cluster = inbound_clusters(snapshot(INGRESS % f"{said}:9091"), view(ipv4=ipv4, ipv6=ipv6))[0]
+    assert cluster.endpoints.localities[0].endpoints[0].address == dialled
+
+
 def test_pools_of_a_sidecar_limit_what_reaches_the_application(snapshot, view):
     text = """
 apiVersion: networking.istio.io/v1
