@@ -191,7 +191,11 @@ class _Build:
         name = f"{host}:{number}" if host else str(number) if number else address
         draft.route = draft.route or name
         draft.grpc_web = draft.grpc_web or grpc_web
-        self.routes.setdefault(draft.route, RouteName(draft.route, number, host, egress))
+        # Hosts of a port are those of the listener that names it, wherever the connection was caught.
+        naming = next(
+            (other for other in self.scope.listeners if other.named and number and other.port == number), egress
+        )
+        self.routes.setdefault(draft.route, RouteName(draft.route, number, host, naming))
 
     def _bytes(
         self,

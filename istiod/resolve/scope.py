@@ -122,9 +122,10 @@ def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
     said: tuple[IstioEgressListener | None, ...] = (sidecar.spec.egress if sidecar is not None else ()) or (None,)
     listeners = (*(_egress(snapshot, view, item) for item in said), *_http_proxy(snapshot, view))
     everything = {service.host: service for service in egress_services(snapshot, view, None)}
+    # Of one host in several listeners the first one's service counts: each has chosen among namespaces already.
     by_host = {
         service.host: service
-        for service in one_per_host((s for listener in listeners for s in listener.services), view.namespace)
+        for service in one_per_host((s for listener in listeners for s in listener.services), namespace="")
     }
     for host in (*_destinations(listeners, cluster_domain(view)), *_provider_hosts(snapshot.mesh)):
         if host in everything:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from federation.model.service import Origin
 from istiod.resolve.config import resolve_view
 from istiod.resolve.inbound import inbound_listeners
 from istiod.resolve.inbound_ports import inbound_clusters
@@ -75,6 +76,23 @@ def test_a_listener_has_the_services_with_its_port(snapshot, view):
     world = snapshot(egress("{port: {number: 9191, protocol: HTTP, name: x}, hosts: ['*/*']}"), [service("b"), odd])
     routes = next(item for item in resolve_view(world, view()).routes if item.name == "9191")
     assert [host.name for host in routes.virtual_hosts] == ["odd.apps.svc.cluster.local:9191", "allow_any"]
+
+
+def test_hosts_of_a_port_are_those_of_the_listener_that_names_it(snapshot, view):
+    """Also where that listener is for bytes at one address, and HTTP to the port is caught by the last one."""
+    said = "{port: {number: 80, protocol: TCP, name: x}, hosts: ['other/*']}"
+    config = resolve_view(snapshot(egress(said)), view())
+    assert {"10.255.0.3_80", "0.0.0.0_80"} <= {item.name for item in config.listeners}
+    (routes,) = (item for item in config.routes if item.name == "80")
+    assert [host.name for host in routes.virtual_hosts] == ["c.other.svc.cluster.local:80", "allow_any"]
+
+
+def test_of_one_host_in_two_listeners_the_first_ones_service_has_the_upstreams(snapshot, view):
+    odd = service("x", "other", ports=(replace(HTTP, number=81),), host="x.test", origin=Origin.SERVICE_ENTRY)
+    own = service("x", "apps", ports=(HTTP,), host="x.test", origin=Origin.SERVICE_ENTRY)
+    said = "{port: {number: 81, protocol: HTTP, name: x}, hosts: ['other/x.test']}"
+    config = resolve_view(snapshot(egress(said), [own, odd]), view())
+    assert [cluster.name for cluster in config.clusters if "x.test" in cluster.name] == ["outbound|81||x.test"]
 
 
 def test_a_catch_all_listener_may_be_bound(snapshot, view):
