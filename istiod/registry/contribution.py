@@ -45,13 +45,16 @@ class Place:
     domain: str = "cluster.local"
 
 
-def locality_from(labels: Labels, text: str = "", node: Labels | None = None) -> Locality:
-    """A workload's locality: its label (dots stand for slashes), its own field, or its node's topology labels."""
-    labelled = labels.get(LOCALITY_LABEL) or labels.get(OLD_LOCALITY_LABEL)
-    if labelled:
-        return Locality.parse(labelled.replace(".", "/"))
-    if text:
-        return Locality.parse(text)
+def labelled_locality(labels: Labels) -> Locality:
+    """The locality that a label names, in which dots stand for slashes; none if there is no such label."""
+    return Locality.parse((labels.get(LOCALITY_LABEL) or labels.get(OLD_LOCALITY_LABEL) or "").replace(".", "/"))
+
+
+def locality_from(labels: Labels, node: Labels | None = None) -> Locality:
+    """A pod's or proxy's locality: its label, or its node's topology labels, or such labels of its own."""
+    labelled = labelled_locality(labels)
+    if labelled.region:
+        return labelled
     return _topology(node) if node and _topology(node).region else _topology(labels)
 
 

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 
 from federation.model.identity import SpiffeId
 from federation.model.labels import NO_LABELS, Labels
+from federation.model.locality import Locality
 from federation.model.names import ServiceKey
 from federation.model.service import Origin, Protocol, Resolution, Service, ServicePort
 from federation.model.workload import NETWORK_LABEL, TLS_MODE_LABEL, Endpoint
@@ -19,7 +20,7 @@ from istiod.api import serviceentry as api
 from istiod.api.meshconfig import MeshConfig
 from istiod.api.meta import Meta, Object
 from istiod.api.workloadentry import WorkloadEntry
-from istiod.registry.contribution import Contribution, Place, export_to, locality_from, with_place
+from istiod.registry.contribution import Contribution, Place, export_to, labelled_locality, with_place
 from istiod.registry.protocol import protocol_word
 
 _RESOLUTION = {
@@ -46,9 +47,12 @@ def convert_entry(
 def workload_endpoint(
     item: WorkloadEntry, namespace: str, mesh: MeshConfig, place: Place, meta: Meta | None = None
 ) -> Endpoint:
-    """A WorkloadEntry (or inline endpoint) as an endpoint whose `ports` are only those it names itself."""
+    """A WorkloadEntry (or inline endpoint) as an endpoint whose `ports` are only those it names itself.
+
+    Its `locality` field counts before its locality label; labels that a Kubernetes node would have do not.
+    """
     labels = all_labels(item, meta)
-    locality = locality_from(labels, item.locality)
+    locality = Locality.parse(item.locality) if item.locality else labelled_locality(labels)
     network = item.network or labels.get(NETWORK_LABEL, "")
     return Endpoint(
         address=item.address,

@@ -63,6 +63,16 @@ def test_labels_of_a_workload_entry_itself_count_before_those_of_its_spec(build:
     assert endpoint.labels["app"] == "db"
 
 
+def test_the_locality_field_counts_before_the_label(build: Build) -> None:
+    for said, expected in (
+        ("labels: {istio-locality: a.b.c}", "a/b/c"),
+        ("locality: r/z/s, labels: {istio-locality: a.b.c}", "r/z/s"),
+        ("labels: {topology.kubernetes.io/region: a}", ""),
+    ):
+        (endpoint,) = build(INLINE.replace("serviceAccount: sa", said)).endpoints[KEY]
+        assert str(endpoint.locality) == expected
+
+
 def test_selector_takes_workload_entries_and_pods_of_its_namespace(build: Build) -> None:
     pod = """
 apiVersion: v1
@@ -163,7 +173,9 @@ def test_duplicate_addresses_are_reported_of_the_younger(build: Build) -> None:
 
 def test_virtual_addresses_for_internal_entries_without_one(build: Build) -> None:
     plain = INLINE.replace("  addresses: [10.255.0.1]\n", "")
-    vips = build(plain).services[KEY].vips
+    given = build(plain).services[KEY]
+    vips = given.vips
+    assert given.auto_vip
     assert len(vips) == 1
     assert vips[0].startswith("240.240.")
     assert build(plain, ledger={"one.test": "240.240.0.9"}).services[KEY].vips == ("240.240.0.9",)
