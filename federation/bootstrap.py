@@ -138,6 +138,7 @@ def _node(proxy: ProxyBootstrap) -> Json:
         "LABELS": labels,
         "INSTANCE_IPS": ",".join((proxy.address, *proxy.extra_addresses)),
         "INTERCEPTION_MODE": "REDIRECT",
+        "DNS_CAPTURE": "true",
         "ISTHMUS_SDS": "true",
         "ISTIO_VERSION": ISTIO_VERSION,
     }

@@ -92,6 +92,7 @@ class Service:
     "~" none).
     `subject_alt_names` are identities declared by the user in addition to those of the endpoints.
     `clusters` are the clusters that export or hold it ("" is never among them).
+    `auto_vip`: its owner here gave no address; the one in `vips` is known to workloads whose DNS we answer.
     """
 
     key: ServiceKey
@@ -110,6 +111,7 @@ class Service:
     traffic_distribution: str = ""
     clusters: tuple[str, ...] = ()
     cluster_local: bool = False
+    auto_vip: bool = False
 
     @property
     def dialed_by_member(self) -> bool:

@@ -77,6 +77,7 @@ def _proxy(kind: ProxyType, meta: Meta, addresses: list[str], account: str, loca
         "NETWORK": PLACE.network,
         "INSTANCE_IPS": ",".join(addresses),
         "LABELS": dict(meta.labels),
+        "DNS_CAPTURE": "true",
         "ISTHMUS_SDS": "true",
     }
     node = f"{kind.value}~{addresses[0]}~{meta.name}.{meta.namespace}~{domain}"

@@ -142,7 +142,7 @@ class RegistryBuilder:
         """The services as they are now, in order; the last mapping itself if nothing changed."""
         last = self._last.services
         self._allocate(self._merged[key].service for key in touched & self._merged.keys())
-        now = {key: self._finished(self._merged[key].service) if key in self._merged else None for key in touched}
+        now = {key: self._finished(self._merged[key]) if key in self._merged else None for key in touched}
         changed = {key: service for key, service in now.items() if service != last.get(key)}
         if not changed:
             return last
@@ -156,10 +156,11 @@ class RegistryBuilder:
         if missing:
             self.ledger = allocate(missing, self.ledger)
 
-    def _finished(self, service: Service) -> Service:
+    def _finished(self, merged: Merged) -> Service:
         """A merged service with what only this cluster can say: a virtual address, and whether it stays local."""
+        service = merged.service
         if needs_address(service) and service.host in self.ledger:
-            service = replace(service, vips=(self.ledger[service.host],))
+            service = replace(service, vips=(self.ledger[service.host],), auto_vip=merged.local is not None)
         return replace(service, cluster_local=True) if self._stays_local(service.host) else service
 
     def _stays_local(self, host: str) -> bool:

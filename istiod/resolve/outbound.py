@@ -153,7 +153,7 @@ class _Build:
         if egress.bind:
             yield egress.bind
             return
-        if service.vips:
+        if service.vips and (self.view.dns_capture or not service.auto_vip):
             yield from (vip for vip in service.vips if _usable(vip, self.view))
         elif service.dialed_by_member:
             members = {endpoint.address for endpoint in self.snapshot.endpoints.get(service.key, ())}

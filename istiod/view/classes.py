@@ -52,6 +52,7 @@ def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
         targets=targets_of(proxy, snapshot) if proxy.type in (ProxyType.SIDECAR, ProxyType.ROUTER) else (),
         requested_networks=proxy.requested_networks,
         agentless=proxy.agentless,
+        dns_capture=proxy.dns_capture,
         http10=proxy.http10,
         interception=proxy.interception,
         ipv4=False in families,

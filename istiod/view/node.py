@@ -57,6 +57,7 @@ def proxy_from_node(
         labels=_placed(labels, place, cluster, network),
         requested_networks=tuple(sorted({n.strip() for n in read.text("REQUESTED_NETWORK_VIEW").split(",")} - {""})),
         agentless=_truth(metadata.get("ISTHMUS_SDS")),
+        dns_capture=_truth(metadata.get("DNS_CAPTURE")),
         http10=_truth(metadata.get("HTTP10")) or metadata.get("HTTP10") == "1",
         interception=read.text("INTERCEPTION_MODE") or "REDIRECT",
         topology=read.setting("gatewayTopology", Topology),

@@ -41,6 +41,7 @@ class Proxy:
     labels: Labels = NO_LABELS
     requested_networks: tuple[str, ...] = ()
     agentless: bool = False  # ISTHMUS_SDS: secrets come on the ADS stream
+    dns_capture: bool = False  # its workload asks a name server that knows the addresses that the mesh gives
     http10: bool = False
     interception: str = "REDIRECT"
     topology: Topology | None = None  # its own settings, in place of the mesh's
@@ -76,6 +77,7 @@ class ProxyView:
     targets: tuple[ServiceTarget, ...] = ()
     requested_networks: tuple[str, ...] = ()
     agentless: bool = False
+    dns_capture: bool = False
     http10: bool = False
     interception: str = "REDIRECT"
     ipv4: bool = True

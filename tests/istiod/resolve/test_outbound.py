@@ -91,6 +91,13 @@ def test_bytes_of_a_service_with_addresses_of_another_family_are_not_caught(snap
     assert set(listeners(snapshot(services=[six]), view())) == {"virtualOutbound"}
 
 
+def test_an_address_that_the_mesh_gave_is_for_those_whose_dns_answers_with_it(snapshot, view):
+    port = ServicePort(9000, "tcp", Protocol.TCP)
+    given = service("x", port, vips=("240.240.0.9",), auto_vip=True)
+    assert "240.240.0.9_9000" in listeners(snapshot(services=[given]), view(dns_capture=True))
+    assert set(listeners(snapshot(services=[given]), view())) == {"0.0.0.0_9000", "virtualOutbound"}
+
+
 def test_callers_of_resolution_none_choose_among_selected_workloads(snapshot, view):
     tcp = ServicePort(9000, "tcp", Protocol.TCP, 9000)
     chosen = service("x", tcp, resolution=Resolution.PASSTHROUGH, selector=Labels({"app": "x"}))

@@ -37,6 +37,7 @@ def test_metadata_comes_before_the_id() -> None:
 )
 def test_booleans_are_text_or_real(said: object, expected: bool) -> None:
     assert read(ISTHMUS_SDS=said).agentless is expected
+    assert read(DNS_CAPTURE=said).dns_capture is expected
     assert read(HTTP10=said).http10 is expected
 
 
