@@ -14,7 +14,7 @@ from pydantic import Field
 
 from federation.model.findings import Severity
 from istiod.api import providers, proxytracing
-from istiod.api.destinationrule import LocalityLoadBalancerSetting, TcpKeepalive, TrafficPolicy
+from istiod.api.destinationrule import ClientTLSSettings, LocalityLoadBalancerSetting, TcpKeepalive, TrafficPolicy
 from istiod.api.fields import Duration, Model, Port
 from istiod.api.formats import format_problem
 from istiod.api.gateway import CIPHER_SUITES, TLSProtocol
@@ -24,7 +24,6 @@ from istiod.api.proxysettings import ProxyHeaders, Topology
 from istiod.api.proxytracing import ProxyTracing, check_proxy_tracing
 from istiod.api.rules.destinationrule import check_locality, check_policy
 from istiod.api.rules.values import check_duration, is_host, is_ip, is_label
-from istiod.api.sidecar import OutboundMode
 from istiod.api.virtualservice import HTTPRetry
 
 
@@ -42,10 +41,19 @@ class AccessLogEncoding(StrEnum):
     JSON = "JSON"
 
 
-class MeshOutboundTrafficPolicy(Model):
-    """Calls to unknown destinations; the mesh's default lets them pass."""
+class MeshOutboundMode(StrEnum):
+    """What happens to calls of unknown destinations. Only the mesh can have the names of requests looked up."""
 
-    mode: OutboundMode = OutboundMode.ALLOW_ANY
+    REGISTRY_ONLY = "REGISTRY_ONLY"
+    ALLOW_ANY = "ALLOW_ANY"
+    ALLOW_ANY_DYNAMIC_DNS = "ALLOW_ANY_DYNAMIC_DNS"
+
+
+class MeshOutboundTrafficPolicy(Model):
+    """Calls to unknown destinations; the mesh's default lets them pass. `tls` is for those that are looked up."""
+
+    mode: MeshOutboundMode = MeshOutboundMode.ALLOW_ANY
+    tls: ClientTLSSettings | None = None
 
 
 class InboundMode(StrEnum):

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from federation.model.service import Origin, Resolution, Service, ServicePort
+from federation.model.sni import OutboundName
 from istiod.api.destinationrule import TLSMode
-from istiod.api.meshconfig import H2UpgradePolicy
-from istiod.resolve.connection import dns_cache
+from istiod.api.meshconfig import H2UpgradePolicy, MeshOutboundMode
+from istiod.resolve.connection import LOOKED_UP, dns_cache
 from istiod.resolve.defaults import GATEWAY_OUTLIER, Profile, profile
 from istiod.resolve.endpoints import Upstream, identities_of, placement, upstream_endpoints, upstreams_of
 from istiod.resolve.headers import keeps_case
@@ -58,6 +59,8 @@ def outbound_clusters(snapshot: Snapshot, view: ProxyView, services: Iterable[Se
     clusters.append(blackhole())
     if view.type is ProxyType.SIDECAR:
         clusters.append(passthrough(profile(snapshot.mesh.isthmus.defaults)))
+        if snapshot.mesh.outbound_traffic_policy.mode is MeshOutboundMode.ALLOW_ANY_DYNAMIC_DNS:
+            clusters.append(_looked_up(snapshot, view))
     return clusters
 
 
@@ -230,6 +233,26 @@ def passthrough(defaults: Profile) -> ClusterSpec:
         breakers=BreakerSpec(),
         services=(ServiceRef(UNKNOWN, PASSTHROUGH, UNKNOWN),),
         external=True,
+    )
+
+
+def _looked_up(snapshot: Snapshot, view: ProxyView) -> ClusterSpec:
+    """The upstream that goes to the name that a request asks for, with the mesh's TLS for such calls if it has any."""
+    said = snapshot.mesh.outbound_traffic_policy.tls
+    tls = from_settings(view, said, OutboundName(0, "", ""), (), HttpVersion.DOWNSTREAM) if said is not None else None
+    unverified = said is not None and bool(said.insecure_skip_verify)
+    return ClusterSpec(
+        LOOKED_UP,
+        Discovery.DYNAMIC,
+        snapshot.mesh.connect_timeout or 10.0,
+        LbSpec(LbPolicy.CLUSTER_PROVIDED),
+        _named(HttpUpstream(HttpVersion.DOWNSTREAM), tls, dynamic=True, verified=not unverified),
+        breakers=BreakerSpec(),
+        tls=tls,
+        services=(ServiceRef(UNKNOWN, LOOKED_UP, UNKNOWN),),
+        external=True,
+        dns_cache=dns_cache(snapshot.mesh, view),
+        unverified=unverified,
     )
 
 

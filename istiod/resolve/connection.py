@@ -26,6 +26,7 @@ from istiod.view.proxy import ProxyView
 
 BLACK_HOLE = "BlackHoleCluster"
 PASSTHROUGH = "PassthroughCluster"
+LOOKED_UP = "AllowAnyDynamicDNSCluster"  # hosts that nobody declared, by the names that requests ask for
 
 # Ports that a proxy itself listens on at every address: capture, metrics, health. No second listener fits there.
 CAPTURE_PORTS = frozenset({15001, 15006})
@@ -71,9 +72,9 @@ def inbound_http(
 
 
 def outbound_http(
-    snapshot: Snapshot, view: ProxyView, address: str, port: int, route: str, grpc_web: bool = False
+    snapshot: Snapshot, view: ProxyView, address: str, port: int, route: str | RouteConfigSpec, grpc_web: bool = False
 ) -> HttpConnection:
-    """The connection manager for calls of the application, with routes from RDS."""
+    """The connection manager for calls of the application, with routes from RDS, or its own."""
     connection = HttpConnection(
         stat_prefix=f"outbound_{address}_{port};",
         routes=route,

@@ -17,6 +17,7 @@ from federation.model.service import Protocol, Service, ServicePort
 from federation.model.sni import OutboundName
 from istiod.resolve.connection import (
     CAPTURE_PORTS,
+    LOOKED_UP,
     STATIC_PORTS,
     dns_cache,
     guard_chain,
@@ -24,10 +25,13 @@ from istiod.resolve.connection import (
     plain_http,
     tcp_proxy,
 )
+from istiod.resolve.headers import counts_attempts
 from istiod.resolve.outbound_chains import default_chain, server_names, tcp_chains, tcp_settings, tls_chains
+from istiod.resolve.routes import fallback_host
 from istiod.resolve.scope import EgressScope, Scope
 from istiod.resolve.sidecar_routes import action_context, mesh_caller
 from istiod.resolve.specs.listener import MATCH_ALL, ChainMatch, Direction, FilterChainSpec, ListenerSpec
+from istiod.resolve.specs.route import RouteConfigSpec
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
@@ -82,6 +86,7 @@ def outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> Outbound:
 
 
 def _virtual_outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> ListenerSpec:
+    requests = _unknown_hosts(snapshot, view, scope)
     return ListenerSpec(
         name="virtualOutbound",
         address="0.0.0.0" if view.ipv4 else "::",
@@ -89,11 +94,27 @@ def _virtual_outbound(snapshot: Snapshot, view: ProxyView, scope: Scope) -> List
         direction=Direction.OUTBOUND,
         chains=(
             guard_chain(snapshot, "virtualOutbound-blackhole", CAPTURE_PORT),
+            *requests,
             FilterChainSpec("virtualOutbound-catchall-tcp", MATCH_ALL, tcp_proxy(snapshot, scope.strangers)),
         ),
         use_original_dst=True,
+        http_inspector=bool(requests),
+        filters_timeout=(snapshot.mesh.protocol_detection_timeout or 0.0) if requests else None,
+        continue_on_filters_timeout=bool(requests),
         additional_addresses=("::",) if view.ipv4 and view.ipv6 else (),
     )
+
+
+def _unknown_hosts(snapshot: Snapshot, view: ProxyView, scope: Scope) -> tuple[FilterChainSpec, ...]:
+    """The chain of requests on ports that no service has, where hosts that nobody declared are looked up."""
+    if scope.unknown_hosts != LOOKED_UP:
+        return ()
+    host = replace(fallback_host(LOOKED_UP), include_attempt_count=counts_attempts(snapshot, view))
+    routes = RouteConfigSpec(host.name, (host,))
+    handler = outbound_http(snapshot, view, "virtualOutbound", CAPTURE_PORT, routes)
+    handler = replace(handler, dns_cache=dns_cache(snapshot.mesh, view))
+    match = ChainMatch(application_protocols=plain_http(view))
+    return (FilterChainSpec("virtualOutbound-catchall-tcp-http", match, handler),)
 
 
 @dataclass(slots=True)
@@ -248,7 +269,7 @@ class _Build:
                 chains.remove(rest)
             match = ChainMatch(transport_protocol="raw_buffer", application_protocols=plain_http(self.view))
             handler = outbound_http(self.snapshot, self.view, draft.address, draft.port, draft.route, draft.grpc_web)
-            if self.scope.dynamic:
+            if self.scope.looks_up:
                 handler = replace(handler, dns_cache=dns_cache(self.snapshot.mesh, self.view))
             chains.insert(0, FilterChainSpec("", match, handler))
         complete = MATCH_ALL in draft.chains

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from federation.model.service import Service, ServicePort
 from federation.model.sni import OutboundName
 from istiod.api.virtualservice import HTTPMatchRequest, HTTPRoute
-from istiod.resolve.connection import BLACK_HOLE
+from istiod.resolve.connection import BLACK_HOLE, LOOKED_UP
 from istiod.resolve.gateway_semantics import with_gateway_semantics
 from istiod.resolve.routes_action import (
     ActionContext,
@@ -135,9 +135,12 @@ def default_routes(service: Service, port: ServicePort, context: ActionContext) 
 
 
 def fallback_host(strangers: str) -> VirtualHostSpec:
-    """What happens to hosts nobody declared: passed to where the caller wanted to go, or refused with 502."""
+    """What happens to hosts nobody declared: passed to where the caller wanted to go or DNS says, or refused with
+    502.
+    """
     if strangers == BLACK_HOLE:
         route = RouteSpec("block_all", CATCH_ALL, DirectResponse(502))
         return VirtualHostSpec("block_all", ("*",), (route,))
     action = RouteAction((WeightedCluster(strangers, 100),), timeout=0.0, max_grpc_timeout=0.0)
-    return VirtualHostSpec("allow_any", ("*",), (RouteSpec("allow_any", CATCH_ALL, action),))
+    name = "allow_any_dynamic_dns" if strangers == LOOKED_UP else "allow_any"
+    return VirtualHostSpec(name, ("*",), (RouteSpec(name, CATCH_ALL, action),))

@@ -13,13 +13,13 @@ from federation.model.locality import NO_LOCALITY
 from federation.model.names import ServiceKey, resolve_short_host
 from federation.model.service import Protocol, Resolution, Service, ServicePort
 from federation.model.sni import OutboundName
-from istiod.api.meshconfig import MeshConfig
+from istiod.api.meshconfig import MeshConfig, MeshOutboundMode
 from istiod.api.meta import Object
 from istiod.api.providers import service_of
 from istiod.api.sidecar import CaptureMode, IstioEgressListener, OutboundMode, Sidecar
 from istiod.memo import memo
 from istiod.registry.protocol import protocol_word
-from istiod.resolve.connection import BLACK_HOLE, PASSTHROUGH
+from istiod.resolve.connection import BLACK_HOLE, LOOKED_UP, PASSTHROUGH
 from istiod.resolve.objects import table_of
 from istiod.resolve.routes_match import MESH
 from istiod.resolve.specs.cluster import ServiceRef
@@ -61,7 +61,8 @@ class EgressScope:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """All that a class of proxies may call. `strangers` is the upstream that everything else goes to.
+    """All that a class of proxies may call. `strangers` is the upstream that everything else goes to, `unknown_hosts`
+    the one for requests to hosts that nobody declared.
 
     `gateway_rules` are those that a router may bind, of whatever Gateway. `dynamic` are hosts whose calls are looked up
     in DNS one by one.
@@ -72,8 +73,14 @@ class Scope:
     by_key: Mapping[ServiceKey, Service]
     by_host: Mapping[str, Service]
     strangers: str
+    unknown_hosts: str
     gateway_rules: tuple[Rules, ...] = ()
     dynamic: frozenset[str] = frozenset()
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether some requests are sent to the name that they ask for."""
+        return bool(self.dynamic) or self.unknown_hosts == LOOKED_UP
 
     def only_port(self, host: str) -> int:
         """The port of a service that has exactly one, else 0."""
@@ -130,12 +137,14 @@ def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
     for host in (*_destinations(listeners, cluster_domain(view)), *_provider_hosts(snapshot.mesh)):
         if host in everything:
             by_host.setdefault(host, everything[host])
+    strangers = _strangers(snapshot, view, sidecar)
     return Scope(
         listeners,
         tuple(by_host.values()),
         {service.key: service for service in by_host.values()},
         by_host,
-        _strangers(snapshot, view, sidecar),
+        strangers,
+        LOOKED_UP if view.type is ProxyType.SIDECAR and _looked_up(snapshot, sidecar) else strangers,
         _gateway_rules(snapshot, view) if view.type is ProxyType.ROUTER else (),
         frozenset(host for host, service in by_host.items() if service.resolution is Resolution.DYNAMIC_DNS),
     )
@@ -145,13 +154,19 @@ def _strangers(snapshot: Snapshot, view: ProxyView, sidecar: Object[Sidecar] | N
     """Where calls of nothing known go: nowhere, where the caller wanted to, or to the Sidecar's `egressProxy`."""
     said = sidecar.spec.outbound_traffic_policy if sidecar is not None else None
     mode = said.mode if said is not None else snapshot.mesh.outbound_traffic_policy.mode
-    if mode is not OutboundMode.ALLOW_ANY:
+    if mode in (OutboundMode.REGISTRY_ONLY, MeshOutboundMode.REGISTRY_ONLY):
         return BLACK_HOLE
     if sidecar is None or said is None or said.egress_proxy is None:
         return PASSTHROUGH
     proxy = said.egress_proxy
     host = resolve_short_host(proxy.host, sidecar.meta.namespace, cluster_domain(view))
     return OutboundName(proxy.port.number if proxy.port else 0, proxy.subset, host).format_cluster()
+
+
+def _looked_up(snapshot: Snapshot, sidecar: Object[Sidecar] | None) -> bool:
+    """Whether requests to unknown hosts are sent where DNS says: the mesh's word, unless a Sidecar has one."""
+    said = sidecar.spec.outbound_traffic_policy if sidecar is not None else None
+    return said is None and snapshot.mesh.outbound_traffic_policy.mode is MeshOutboundMode.ALLOW_ANY_DYNAMIC_DNS
 
 
 def _rules(snapshot: Snapshot, view: ProxyView, listener: IstioEgressListener | None) -> tuple[Rules, ...]:
@@ -213,7 +228,7 @@ def called_by(scope: Scope) -> Callable[[str], ServiceRef | None]:
     """Finds the service behind an upstream by its name; strangers are known by the upstream alone."""
 
     def service(name: str) -> ServiceRef | None:
-        if name in (PASSTHROUGH, BLACK_HOLE):
+        if name in (PASSTHROUGH, BLACK_HOLE, LOOKED_UP):
             return ServiceRef(UNKNOWN, name, UNKNOWN)
         found = scope.by_host.get(name.rpartition("|")[2])
         return ServiceRef(found.host, found.name, found.namespace) if found is not None else None

@@ -76,7 +76,7 @@ def sidecar_routes(
     ]
     virtual_hosts.sort(key=lambda virtual_host: virtual_host.name)
     if not any("*" in virtual_host.domains for virtual_host in virtual_hosts):
-        virtual_hosts.append(replace(fallback_host(scope.strangers), include_attempt_count=counted))
+        virtual_hosts.append(replace(fallback_host(scope.unknown_hosts), include_attempt_count=counted))
     return RouteConfigSpec(name, tuple(virtual_hosts))
 
 
@@ -166,7 +166,7 @@ def _proxied_routes(
             found.append((owner, (*with_port, *(domains if number == HTTP_PORT else ()))))
     hosts = sorted(without_duplicates(found), key=lambda item: item[0][0])
     virtual_hosts = [VirtualHostSpec(owner, domains, routes) for (owner, routes), domains in hosts]
-    virtual_hosts.append(fallback_host(scope.strangers))
+    virtual_hosts.append(fallback_host(scope.unknown_hosts))
     counted = counts_attempts(snapshot, view)
     virtual_hosts = [replace(virtual_host, include_attempt_count=counted) for virtual_host in virtual_hosts]
     return RouteConfigSpec(name, tuple(virtual_hosts), ignore_port_in_host_matching=False)

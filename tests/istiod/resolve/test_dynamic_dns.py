@@ -60,3 +60,33 @@ def test_others_look_nothing_up(snapshot, view):
         for chain in listener.chains:
             assert chain.sni_lookup is None
             assert getattr(chain.handler, "dns_cache", None) is None
+
+
+def test_the_mesh_may_have_unknown_hosts_looked_up(snapshot, view):
+    mode = {"mode": "ALLOW_ANY_DYNAMIC_DNS"}
+    config = resolve_view(snapshot(outboundTrafficPolicy=mode), view())
+    found = next(c for c in config.clusters if c.name == "AllowAnyDynamicDNSCluster")
+    assert (found.discovery, found.tls, found.dns_cache) == (Discovery.DYNAMIC, None, CACHE)
+    (routes,) = (item for item in config.routes if item.name == "80")
+    assert routes.virtual_hosts[-1].routes[0].action.clusters[0].name == "AllowAnyDynamicDNSCluster"
+    listeners = {item.name: item for item in config.listeners}
+    assert listeners["0.0.0.0_80"].chains[0].handler.dns_cache == CACHE
+    http, rest = listeners["virtualOutbound"].chains[1:]
+    assert http.match.application_protocols == ("http/1.1", "h2c")
+    assert (http.handler.dns_cache, rest.handler.clusters) == (CACHE, (("PassthroughCluster", 1),))
+    tls = {**mode, "tls": {"mode": "SIMPLE"}}
+    config = resolve_view(snapshot(outboundTrafficPolicy=tls), view())
+    found = next(c for c in config.clusters if c.name == "AllowAnyDynamicDNSCluster")
+    assert (found.tls.auto_sni, found.http.auto_san_validation) == (True, True)
+
+
+def test_a_sidecars_own_word_on_unknown_hosts_counts(snapshot, view):
+    text = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: apps}
+spec: {outboundTrafficPolicy: {mode: ALLOW_ANY}}
+"""
+    config = resolve_view(snapshot(text, outboundTrafficPolicy={"mode": "ALLOW_ANY_DYNAMIC_DNS"}), view())
+    (routes,) = (item for item in config.routes if item.name == "80")
+    assert routes.virtual_hosts[-1].routes[0].action.clusters[0].name == "PassthroughCluster"

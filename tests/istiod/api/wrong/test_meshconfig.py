@@ -18,7 +18,7 @@ ROWS: list[Row] = [
     (E, 'connectTimeout', '5: a duration like 10s, 1.5s, 100ms or 1h30m is wanted', 'connectTimeout: 5'),
     (E, 'accessLogFormat', "is no format string: '%NOPE%' is no command that Envoy knows", "accessLogFormat: '%NOPE%'"),
     (E, 'accessLogEncoding', "'JSN' is none of TEXT, JSON", 'accessLogEncoding: JSN'),
-    (E, 'outboundTrafficPolicy.mode', "'ALLOW' is none of REGISTRY_ONLY, ALLOW_ANY", 'outboundTrafficPolicy: {mode: ALLOW}'),
+    (E, 'outboundTrafficPolicy.mode', "'ALLOW' is none of REGISTRY_ONLY, ALLOW_ANY, ALLOW_ANY_DYNAMIC_DNS", 'outboundTrafficPolicy: {mode: ALLOW}'),
     (E, 'localityLbSetting.failover[0].to', "'a' is where it fails over from", 'localityLbSetting: {failover: [{from: a, to: a}]}'),
     (E, 'localityLbSetting.distribute[0].to', 'adds up to 1', 'localityLbSetting: {distribute: [{from: a, to: {b: 1}}]}'),
     (E, 'serviceSettings[0].hosts[0]', "'a_b' is no host", 'serviceSettings: [{hosts: [a_b]}]'),
