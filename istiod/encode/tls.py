@@ -14,6 +14,7 @@ from istiod.resolve.specs.tls import DownstreamTls, SecretRef, SecretSource, Ups
 
 TLS = "envoy.transport_sockets.tls"
 RAW = "envoy.transport_sockets.raw_buffer"
+_SPIFFE = "spiffe://"  # such a name is a URI, whatever else a list may hold
 _SAN_TYPES = {
     "URI": (SubjectAltNameMatcher.URI,),
     "DNS": (SubjectAltNameMatcher.DNS,),
@@ -85,7 +86,7 @@ def _validation(common: CommonTlsContext, roots: SecretRef | None, sans: tuple[S
         default = combined.default_validation_context
     default.SetInParent()
     for match in sans:
-        for san_type in _SAN_TYPES[kind]:
+        for san_type in _SAN_TYPES["URI" if match.value.startswith(_SPIFFE) else kind]:
             entry = default.match_typed_subject_alt_names.add(san_type=san_type)
             entry.matcher.CopyFrom(string_matcher(match))
 

@@ -148,13 +148,13 @@ def _tls(
             tls = replace(tls, cipher_suites=suites, ecdh_curves=curves)
         return tls, False
     endpoints = snapshot.endpoints.get(upstream.service.key, ())
-    if upstream.service.external or snapshot.mesh.enable_auto_mtls is False or discovery is Discovery.DYNAMIC:
+    off = peer_policies(snapshot).namespace_mode(upstream.service.namespace) is MtlsMode.DISABLE
+    if upstream.service.external or snapshot.mesh.enable_auto_mtls is False or discovery is Discovery.DYNAMIC or off:
         return None, False
     if upstream.tls_mode not in (None, TLSMode.ISTIO_MUTUAL):
         return None, False  # the top level's word, where a port level has none: no mutual TLS
     if discovery is Discovery.ORIGINAL_DST:
-        off = peer_policies(snapshot).namespace_mode(upstream.service.namespace) is MtlsMode.DISABLE
-        everywhere = bool(endpoints) and all(endpoint.mtls for endpoint in endpoints) and not off
+        everywhere = bool(endpoints) and all(endpoint.mtls for endpoint in endpoints)
         return (mutual_tls(view, upstream.outbound, identities, version), False) if everywhere else (None, False)
     return mutual_tls(view, upstream.outbound, identities, version), True
 

@@ -46,6 +46,7 @@ from istiod.resolve.specs.route import (
     VirtualHostSpec,
     WeightedCluster,
 )
+from istiod.resolve.trust import trust_domains
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
@@ -236,7 +237,7 @@ def _chain(
     snapshot: Snapshot, view: ProxyView, name: str, port: int, form: ChainForm, handler: HttpConnection | TcpProxy
 ) -> FilterChainSpec:
     match = ChainMatch(destination_port=port, transport_protocol=form.transport, application_protocols=form.alpn)
-    tls = mesh_tls(snapshot.mesh, view, form.http) if form.mtls else None
+    tls = mesh_tls(snapshot.mesh, view, form.http, domains=trust_domains(snapshot).every) if form.mtls else None
     return FilterChainSpec(name, match, handler, tls=tls)
 
 

@@ -29,15 +29,19 @@ from istiod.view.proxy import ProxyView
 LEAST_VERSION = "TLSv1_2"
 
 
-def mesh_tls(mesh: MeshConfig, view: ProxyView, http: bool, sans: Iterable[str] = ()) -> DownstreamTls:
-    """The mesh's server side: our certificate, the caller's is required. ALPN holds real protocols only."""
+def mesh_tls(
+    mesh: MeshConfig, view: ProxyView, http: bool, sans: Iterable[str] = (), domains: Iterable[str] = ()
+) -> DownstreamTls:
+    """The mesh's server side: our certificate, the caller's is required, of one of these names or trust domains. ALPN
+    holds real protocols only.
+    """
     source = secret_source(view)
     return DownstreamTls(
         certificates=(SecretRef(WORKLOAD_CERTIFICATE, source),),
         roots=SecretRef(ROOTS, source),
         require_client_certificate=True,
         alpn=SERVER_HTTP if http else (),
-        san_matches=_exactly(sans),
+        san_matches=(*_exactly(sans), *(StringMatch(MatchKind.PREFIX, f"spiffe://{domain}/") for domain in domains)),
         minimum=_version(mesh.mesh_mtls.min_protocol_version, LEAST_VERSION),
         cipher_suites=known_suites(mesh.mesh_mtls.cipher_suites),
     )

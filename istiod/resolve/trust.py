@@ -1,4 +1,4 @@
-"""Which trust domains a policy means when it names one. Pure.
+"""Which trust domains a mesh has, and which a policy means when it names one. Pure.
 
 Rules: Istio's trust domain aliases (a principal of the mesh's own domain or of an alias stands for all of them), and
 its pointer `cluster.local`, which is the mesh's own domain whatever that is called. Here each cluster has a trust
@@ -26,10 +26,15 @@ class TrustDomains:
     own: tuple[str, ...]
     peers: tuple[str, ...] = ()
 
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All domains whose workloads are of the mesh; certificates of others are not taken for mutual TLS."""
+        return tuple(dict.fromkeys((*self.own, *self.peers)))
+
     def meant_by(self, domain: str) -> tuple[str, ...]:
         """The domains that a policy's domain stands for; one with a `*` stays as it is."""
         if domain == POINTER:
-            return tuple(dict.fromkeys((*self.own, *self.peers)))
+            return self.every
         if domain in self.own:
             return self.own
         return (domain,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from federation.model.names import ServiceKey
@@ -216,3 +218,11 @@ spec:
     text += "  ingress: [{port: {number: 8080, protocol: HTTP}, connectionPool: {http: {http2MaxRequests: 3}}}]\n"
     of_port, _ = inbound_clusters(snapshot(text), view(targets=targets((8080, Protocol.HTTP))))
     assert (of_port.breakers.max_connections, of_port.breakers.max_requests) == (None, 3)
+
+
+def test_callers_of_the_mesh_are_of_its_trust_domains(snapshot, view):
+    world = replace(snapshot(PA % "STRICT", trust_domain="td1", trust_domain_aliases=("old",)), peer_domains=("td2",))
+    chains = [chain for chain in inbound_listener(world, view()).chains if chain.tls is not None]
+    assert chains
+    for chain in chains:
+        assert [match.value for match in chain.tls.san_matches] == ["spiffe://td1/", "spiffe://old/", "spiffe://td2/"]
