@@ -7,7 +7,7 @@ DestinationRules (the client's namespace, then the service's, then the root name
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,84 +175,132 @@ def destination_policy(
 ) -> DestinationPolicy | None:
     """The DestinationRule in force for a service as seen by a view; None if nobody wrote one.
 
-    To a proxy that is `serving` it, rules that select client workloads do not apply.
+    Where a level has a rule for the host, it hides the next levels, even when it selects other workloads only. To a
+    proxy that is `serving` it, rules that select client workloads do not apply.
     """
     table = snapshot.tables.get(Kind.DESTINATION_RULE, _NOTHING)
     if not table:
         return None
-    index = _rules(table)
+    index = _rules(table, "." in snapshot.mesh.default_destination_rule_export_to)
     root = snapshot.mesh.root_namespace
-    default = tuple(snapshot.mesh.default_destination_rule_export_to) or ("*",)
-    levels = [service.namespace, root]
-    if view.namespace != root:
-        levels.insert(0, view.namespace)
-    for namespace in dict.fromkeys(levels):
-        found = index.get(namespace)
-        if found is None:
-            continue
-        chosen = found.best(service.host, view, default, serving)
-        if chosen is not None:
-            return chosen
-    return None
+    own = (index.local if view.namespace != root else index.private).get(view.namespace)
+    merged = own.most_specific(service.host) if own is not None else ()
+    for namespace in (service.namespace, root):
+        if merged:
+            break
+        level = index.exported.get(namespace)
+        found = level.most_specific(service.host) if level is not None else ()
+        merged = tuple(rule for rule in found if rule.reaches(view.namespace))
+    return _applying(merged, view.labels, serving)
 
 
-class _NamespaceRules:
-    """The rules of one namespace by host, exact ones apart from wildcards."""
+@dataclass(frozen=True, slots=True)
+class _MergedRule:
+    """Rules of one namespace and host that are one rule: they reach the same namespaces and workloads."""
+
+    export_to: frozenset[str]
+    selector: Mapping[str, str] | None
+    policy: DestinationPolicy
+
+    def reaches(self, namespace: str) -> bool:
+        """Whether it is exported to another namespace than its own."""
+        return not self.export_to or "*" in self.export_to or namespace in self.export_to
+
+
+def _applying(rules: Sequence[_MergedRule], labels: Labels, serving: bool) -> DestinationPolicy | None:
+    """The first rule that selects the client's workload stands alone; else the last one that selects nobody."""
+    for rule in rules if not serving else ():
+        if rule.selector is not None and labels.selected_by(rule.selector):
+            return rule.policy
+    return next((rule.policy for rule in reversed(rules) if rule.selector is None), None)
+
+
+class _HostRules:
+    """Rules of one namespace by host, those that are one rule merged."""
 
     def __init__(self, rules: Iterable[Object[DestinationRule]]) -> None:
-        self._exact: dict[str, list[Object[DestinationRule]]] = defaultdict(list)
-        self._wild: dict[str, list[Object[DestinationRule]]] = defaultdict(list)
-        self._merged: dict[tuple[int, ...], DestinationPolicy] = {}
+        by_host: dict[str, list[Object[DestinationRule]]] = defaultdict(list)
         for rule in rules:
-            host = resolve_short_host(rule.spec.host, rule.meta.namespace)
-            (self._wild if host.startswith("*") else self._exact)[host].append(rule)
+            by_host[resolve_short_host(rule.spec.host, rule.meta.namespace)].append(rule)
+        self._by_host = {host: _merged(found) for host, found in by_host.items()}
+        self._wild = sorted((host for host in by_host if host.startswith("*")), key=len, reverse=True)
 
-    def best(
-        self, host: str, view: ProxyView, default: tuple[str, ...], serving: bool = False
-    ) -> DestinationPolicy | None:
-        """The rule of the most specific host that the view sees."""
-        hosts = [host] if host in self._exact else []
-        hosts += sorted((wild for wild in self._wild if host_matches(wild, host)), key=len, reverse=True)
-        for candidate in hosts:
-            rules = [r for r in (self._exact.get(candidate) or self._wild[candidate]) if _sees(r, view, default)]
-            chosen = _select(rules, view.labels, serving)
-            if chosen:
-                return self._merge(chosen)
-        return None
-
-    def _merge(self, rules: list[Object[DestinationRule]]) -> DestinationPolicy:
-        key = tuple(map(id, rules))
-        found = self._merged.get(key)
-        if found is None:
-            subsets: dict[str, Subset] = {}
-            for rule in rules:
-                for subset in rule.spec.subsets:
-                    subsets.setdefault(subset.name, subset)
-            policy = next((rule.spec.traffic_policy for rule in rules if rule.spec.traffic_policy is not None), None)
-            meta = rules[0].meta
-            path = f"/apis/networking.istio.io/v1/namespaces/{meta.namespace}/destination-rule/{meta.name}"
-            found = self._merged[key] = DestinationPolicy(policy, subsets, path, rules[0])
-        return found
+    def most_specific(self, host: str) -> Sequence[_MergedRule]:
+        """The rules of the most specific host that covers this one."""
+        if host in self._by_host:
+            return self._by_host[host]
+        return next((self._by_host[wild] for wild in self._wild if host_matches(wild, host)), ())
 
 
-def _sees(rule: Object[DestinationRule], view: ProxyView, default: tuple[str, ...]) -> bool:
-    if rule.spec.workload_selector is not None and rule.meta.namespace != view.namespace:
-        return False
-    return exported(rule.spec.export_to or default, rule.meta.namespace, view.namespace)
+@dataclass(frozen=True, slots=True)
+class _RuleIndex:
+    """Rules by namespace: what its own proxies see, what others see, and what nobody else sees."""
 
-
-def _select(rules: list[Object[DestinationRule]], labels: Labels, serving: bool) -> list[Object[DestinationRule]]:
-    """A rule that selects the client's workload stands alone; the others of one host are one rule together."""
-    for rule in rules if not serving else ():
-        selector = rule.spec.workload_selector
-        if selector is not None and labels.selected_by(selector.all_labels):
-            return [rule]
-    return [rule for rule in rules if rule.spec.workload_selector is None]
+    local: Mapping[str, _HostRules]
+    exported: Mapping[str, _HostRules]
+    private: Mapping[str, _HostRules]
 
 
 @memo(size=2)
-def _rules(table: Mapping[Any, Any]) -> dict[str, _NamespaceRules]:
-    return {namespace: _NamespaceRules(rules) for namespace, rules in _by_namespace(_valid(table)).items()}
+def _rules(table: Mapping[Any, Any], private_by_default: bool) -> _RuleIndex:
+    groups = _by_namespace(_valid(table))
+
+    def private(rule: Object[DestinationRule]) -> bool:
+        said = _export_to(rule)
+        return said <= {".", rule.meta.namespace} if said else private_by_default
+
+    return _RuleIndex(
+        local=_host_rules(groups, _is_local),
+        exported=_host_rules(groups, lambda rule: not private(rule)),
+        private=_host_rules(groups, private),
+    )
+
+
+def _host_rules(
+    groups: Mapping[str, Sequence[Object[DestinationRule]]], kept: Callable[[Object[DestinationRule]], bool]
+) -> dict[str, _HostRules]:
+    return {namespace: _HostRules(filter(kept, rules)) for namespace, rules in groups.items()}
+
+
+def _is_local(rule: Object[DestinationRule]) -> bool:
+    said = _export_to(rule)
+    return not said or not said.isdisjoint({"*", ".", rule.meta.namespace})
+
+
+def _export_to(rule: Object[DestinationRule]) -> frozenset[str]:
+    """A rule that selects workloads is for those of its own namespace, whatever it says."""
+    return frozenset(rule.spec.export_to if rule.spec.workload_selector is None else (".",))
+
+
+def _merged(rules: Iterable[Object[DestinationRule]]) -> tuple[_MergedRule, ...]:
+    """One host's rules, those that select workloads first, oldest first.
+
+    A rule joins an older one of the same selector if it is exported to the same namespaces or to these and more.
+    """
+    groups: list[tuple[frozenset[str], Mapping[str, str] | None, list[Object[DestinationRule]]]] = []
+    for rule in sorted(rules, key=lambda rule: rule.spec.workload_selector is None):
+        export_to, selector = _export_to(rule), rule.spec.workload_selector
+        labels = selector.all_labels if selector is not None else None
+        joined = False
+        for reach, selected, members in groups:
+            if selected == labels and (reach == export_to or (reach and reach < export_to)):
+                members.append(rule)
+                joined = True
+        if not joined:
+            groups.append((export_to, labels, [rule]))
+    return tuple(_MergedRule(reach, selected, _as_one(members)) for reach, selected, members in groups)
+
+
+def _as_one(rules: Sequence[Object[DestinationRule]]) -> DestinationPolicy:
+    """The subsets of all, the first of a name; the top-level policy of the first that has one."""
+    subsets: dict[str, Subset] = {}
+    for rule in rules:
+        for subset in rule.spec.subsets:
+            subsets.setdefault(subset.name, subset)
+    policy = next((rule.spec.traffic_policy for rule in rules if rule.spec.traffic_policy is not None), None)
+    meta = rules[0].meta
+    path = f"/apis/networking.istio.io/v1/namespaces/{meta.namespace}/destination-rule/{meta.name}"
+    return DestinationPolicy(policy, subsets, path, rules[0])
 
 
 def _valid(table: Mapping[Any, Any]) -> list[Object[Any]]:

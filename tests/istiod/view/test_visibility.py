@@ -190,3 +190,43 @@ def test_rule_with_selector_is_for_its_own_workloads(build: Build) -> None:
     snapshot = build(entry("a.test", "x") + selecting + rule("plain", "ns"))
     found: Any = [chosen(snapshot, view(app="a")), chosen(snapshot, view(app="b"))]
     assert found == ["chosen", "plain"]
+
+
+def test_rules_of_one_selector_are_one_rule(build: Build) -> None:
+    both = "workloadSelector: {matchLabels: {app: a}}, subsets: [{name: %s, labels: {v: '1'}}]"
+    snapshot = build(entry("a.test", "x") + rule("one", "ns", extra=both % "v1") + rule("two", "ns", extra=both % "v2"))
+    found = destination_policy(snapshot, view(app="a"), snapshot.services[ServiceKey("a.test", "x")])
+    assert found is not None
+    assert list(found.subsets) == ["v1", "v2"]
+
+
+def test_a_rule_that_selects_others_hides_the_next_level_too(build: Build) -> None:
+    selecting = rule("chosen", "ns", extra="workloadSelector: {matchLabels: {app: a}}")
+    snapshot = build(entry("a.test", "x") + selecting + rule("owner", "x"))
+    assert [chosen(snapshot, view(app="a")), chosen(snapshot, view(app="b"))] == ["chosen", ""]
+    assert chosen(snapshot, view("elsewhere")) == "owner"
+
+
+def test_an_exact_rule_hides_wildcards_from_those_that_do_not_see_it(build: Build) -> None:
+    wild, root = rule("wild", "x", "*.test"), rule("root", "istio-system")
+    partial = rule("partial", "x", extra="exportTo: [elsewhere]")
+    assert chosen(build(entry("a.test", "x") + wild + partial + root), view()) == "root"
+    own = rule("own", "x", extra="exportTo: ['.']")
+    assert chosen(build(entry("a.test", "x") + wild + own + root), view()) == "wild"
+
+
+def test_rules_of_one_host_with_different_reach_stay_apart(build: Build) -> None:
+    everyone = rule("everyone", "x", extra="subsets: [{name: v1, labels: {v: '1'}}]", created="2023")
+    own = rule("own", "x", extra="exportTo: ['.'], subsets: [{name: v2, labels: {v: '2'}}]")
+    snapshot = build(entry("a.test", "x") + everyone + own)
+    assert [chosen(snapshot, view()), chosen(snapshot, view("x"))] == ["everyone", "own"]
+
+
+def test_proxies_of_the_root_namespace_follow_its_private_rules_first(build: Build) -> None:
+    private, owner = rule("private", "istio-system", extra="exportTo: ['.']"), rule("owner", "x")
+    everyone = rule("everyone", "istio-system", "*")
+    service = entry("a.test", "x")
+    gateway = view("istio-system", ProxyType.ROUTER)
+    assert chosen(build(service + private + owner + everyone), gateway) == "private"
+    assert chosen(build(service + owner + everyone), gateway) == "owner"
+    assert chosen(build(service + everyone), gateway) == "everyone"
