@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
 from envoy.config.cluster.v3.cluster_pb2 import Cluster
-from envoy.config.core.v3.base_pb2 import RoutingPriority
+from envoy.config.core.v3.base_pb2 import RoutingPriority, TransportSocket
 from envoy.config.core.v3.health_check_pb2 import HealthCheck
 from envoy.config.core.v3.proxy_protocol_pb2 import ProxyProtocolConfig
 from envoy.extensions.transport_sockets.proxy_protocol.v3.upstream_proxy_protocol_pb2 import (
@@ -233,19 +233,25 @@ def _transport(result: Cluster, spec: ClusterSpec) -> None:
 def _sockets(result: Cluster, spec: ClusterSpec) -> None:
     if spec.tls is None:
         if spec.proxy_protocol:
-            result.transport_socket.CopyFrom(raw_socket())
+            result.transport_socket.CopyFrom(_announced(raw_socket(), spec.proxy_protocol))
     elif spec.auto_mtls:
         mutual = result.transport_socket_matches.add(name="tlsMode-istio")
         mutual.match.fields["tlsMode"].string_value = "istio"
-        mutual.transport_socket.CopyFrom(upstream_socket(spec.tls))
+        mutual.transport_socket.CopyFrom(_announced(upstream_socket(spec.tls), spec.proxy_protocol))
         plain = result.transport_socket_matches.add(name="tlsMode-disabled")
         plain.match.SetInParent()
-        plain.transport_socket.CopyFrom(raw_socket())
+        plain.transport_socket.CopyFrom(_announced(raw_socket(), spec.proxy_protocol))
     else:
-        result.transport_socket.CopyFrom(upstream_socket(spec.tls))
-    if spec.proxy_protocol and not spec.auto_mtls:
-        wrapped = ProxyProtocolUpstreamTransport()
-        wrapped.config.version = ProxyProtocolConfig.Version.Value(spec.proxy_protocol)
-        wrapped.transport_socket.CopyFrom(result.transport_socket)
-        result.transport_socket.name = "envoy.transport_sockets.upstream_proxy_protocol"
-        result.transport_socket.typed_config.CopyFrom(pack(wrapped))
+        result.transport_socket.CopyFrom(_announced(upstream_socket(spec.tls), spec.proxy_protocol))
+
+
+def _announced(socket: TransportSocket, version: str) -> TransportSocket:
+    """A socket that sends the PROXY protocol first, where a version of it is asked for."""
+    if not version:
+        return socket
+    wrapped = ProxyProtocolUpstreamTransport()
+    wrapped.config.version = ProxyProtocolConfig.Version.Value(version)
+    wrapped.transport_socket.CopyFrom(socket)
+    result = TransportSocket(name="envoy.transport_sockets.upstream_proxy_protocol")
+    result.typed_config.CopyFrom(pack(wrapped))
+    return result
