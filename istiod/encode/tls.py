@@ -32,7 +32,9 @@ def raw_socket() -> TransportSocket:
 def upstream_socket(tls: UpstreamTls) -> TransportSocket:
     """The client side."""
     context = UpstreamTlsContext(
-        sni=tls.sni, auto_host_sni=tls.auto_sni, auto_sni_san_validation=tls.auto_san_validation
+        sni=tls.sni,
+        auto_host_sni=tls.auto_sni,
+        auto_sni_san_validation=tls.auto_san_validation and not tls.san_matches,  # it would replace those
     )
     _common(context.common_tls_context, tls.alpn, tls.minimum, tls.maximum)
     context.common_tls_context.tls_params.cipher_suites.extend(tls.cipher_suites)

@@ -83,7 +83,7 @@ def from_settings(
         san_type="ANY",
         alpn=("h2",) if version is HttpVersion.HTTP2 else ("http/1.1",) if version is HttpVersion.HTTP1 else (),
         auto_sni=not settings.sni,
-        auto_san_validation=verified and not settings.sni and not sans,
+        auto_san_validation=verified and not settings.sni and not settings.subject_alt_names,
     )
 
 

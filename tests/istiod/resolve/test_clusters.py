@@ -48,9 +48,11 @@ def test_without_a_ca_the_systems_own_decide(tls_of):
 
 def test_names_of_the_entry_are_verified_where_the_rule_has_none(tls_of):
     tls = tls_of(subject_alt_names=("b.test",))
+    assert ([match.value for match in tls.san_matches], tls.auto_san_validation) == (["b.test"], True)
+    tls = tls_of(", sni: x.test", subject_alt_names=("b.test",))
     assert ([match.value for match in tls.san_matches], tls.auto_san_validation) == (["b.test"], False)
     tls = tls_of(", subjectAltNames: [a.test]", subject_alt_names=("b.test",))
-    assert [match.value for match in tls.san_matches] == ["a.test"]
+    assert ([match.value for match in tls.san_matches], tls.auto_san_validation) == (["a.test"], False)
 
 
 def test_credentials_are_for_gateways_and_for_rules_that_select_their_clients(tls_of):
