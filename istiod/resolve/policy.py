@@ -41,22 +41,20 @@ def effective_policy(
 ) -> TrafficPolicy:
     """One policy out of a rule's top level, a subset's and the port levels of both.
 
-    A port level replaces all other settings of its own level. What of a subset is said overrides the top level, with
-    its port level whole. `mesh` (`MeshConfig.defaultTrafficPolicy`) gives connection pool and outlier detection where
-    the rest is silent.
+    A port level replaces all other settings of its own level, but for the tunnel, which it cannot name. What of a
+    subset is said overrides the top level, with its port level whole. `mesh` (`MeshConfig.defaultTrafficPolicy`)
+    gives connection pool and outlier detection where the top level is silent.
     """
-    base, _ = _at_port(top, port)
+    base = _at_port(top, port)[0] or NO_TRAFFIC_POLICY
+    if mesh is not None:
+        silent = {name: getattr(mesh, name) for name in _OF_MESH if getattr(base, name) is None}
+        base = base.model_copy(update=silent)
     over, whole = _at_port(subset, port)
-    if base is None or over is None:
-        found = over or base or NO_TRAFFIC_POLICY
-    else:
-        said = {name: value for name in type(over).model_fields if (value := getattr(over, name)) is not None}
-        said.pop("port_level_settings")
-        found = base.model_copy(update={**(dict.fromkeys(_OF_PORT) if whole else {}), **said})
-    if mesh is None:
-        return found
-    silent = {name: getattr(mesh, name) for name in _OF_MESH if getattr(found, name) is None}
-    return found.model_copy(update=silent)
+    if over is None:
+        return base
+    said = {name: value for name in type(over).model_fields if (value := getattr(over, name)) is not None}
+    said.pop("port_level_settings")
+    return base.model_copy(update={**(dict.fromkeys(_OF_PORT) if whole else {}), **said})
 
 
 _OF_PORT = ("load_balancer", "connection_pool", "outlier_detection", "tls")
@@ -65,9 +63,11 @@ _OF_MESH = ("connection_pool", "outlier_detection")
 
 def _at_port(policy: TrafficPolicy | None, port: int) -> tuple[TrafficPolicy | None, bool]:
     """What a policy says of one port, and whether that is its port level's word."""
-    for level in policy.port_level_settings if policy is not None else ():
+    if policy is None:
+        return None, False
+    for level in policy.port_level_settings:
         if level.port is not None and level.port.number == port:
-            return TrafficPolicy(**{name: getattr(level, name) for name in _OF_PORT}), True
+            return TrafficPolicy(tunnel=policy.tunnel, **{name: getattr(level, name) for name in _OF_PORT}), True
     return policy, False
 
 
@@ -89,7 +89,7 @@ def outlier_of(policy: TrafficPolicy, profile: Profile) -> OutlierSpec | None:
     return OutlierSpec(
         consecutive_5xx=said.consecutive_5xx_errors,
         consecutive_gateway_failure=said.consecutive_gateway_errors,
-        consecutive_local_origin_failure=said.consecutive_local_origin_failures,
+        consecutive_local_origin_failure=said.consecutive_local_origin_failures or None,
         split_external_local_origin_errors=bool(said.split_external_local_origin_errors),
         interval=said.interval,
         base_ejection_time=said.base_ejection_time,

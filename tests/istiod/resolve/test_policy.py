@@ -5,6 +5,7 @@ from __future__ import annotations
 from federation.model.service import Protocol
 from istiod.api.destinationrule import TLSMode, TrafficPolicy
 from istiod.resolve.defaults import ISTIO
+from istiod.resolve.hashing import hash_policies
 from istiod.resolve.locality import NO_POLICY
 from istiod.resolve.policy import balancing_of, effective_policy, http_of, outlier_of, said_tls_mode
 
@@ -26,6 +27,12 @@ def test_pings_of_a_pool_reach_the_upstream_settings():
     )
     made = http_of(said.connection_pool, Protocol.HTTP2)
     assert (made.keepalive_interval, made.keepalive_timeout) == (30.0, 5.0)
+
+
+def test_no_count_of_local_failures_leaves_envoys_own_in_force():
+    said = {"splitExternalLocalOriginErrors": True, "consecutiveLocalOriginFailures": 0}
+    spec = outlier_of(TrafficPolicy.model_validate({"outlierDetection": said}), ISTIO)
+    assert (spec.split_external_local_origin_errors, spec.consecutive_local_origin_failure) == (True, None)
 
 
 def policy(**fields) -> TrafficPolicy:
@@ -61,12 +68,31 @@ def test_a_port_level_of_a_subset_replaces_the_top_level_too():
     assert effective_policy(top, subset, 81).connection_pool.http.http2_max_requests == 1
 
 
+def test_a_port_level_keeps_the_tunnel_which_it_cannot_name():
+    top = policy(
+        tunnel={"targetHost": "a.test", "targetPort": 443},
+        proxyProtocol={"version": "V2"},
+        portLevelSettings=[port(80, connectionPool=POOL)],
+    )
+    found = effective_policy(top, None, 80)
+    assert (found.tunnel.target_host, found.proxy_protocol) == ("a.test", None)
+
+
 def test_the_meshs_policy_fills_what_nobody_speaks_of():
     mesh = policy(connectionPool=POOL, outlierDetection={"interval": "1s"}, loadBalancer={"simple": "RANDOM"})
     found = effective_policy(policy(connectionPool=OTHER_POOL), None, 80, mesh)
     assert (found.connection_pool.http.http2_max_requests, found.outlier_detection.interval) == (2, 1.0)
     assert found.load_balancer is None
     assert effective_policy(None, None, 80, mesh).connection_pool.http.http2_max_requests == 1
+    subset = policy(portLevelSettings=[port(80, loadBalancer={"simple": "RANDOM"})])
+    assert effective_policy(None, subset, 80, mesh).connection_pool is None
+    assert effective_policy(None, subset, 81, mesh).connection_pool.http.http2_max_requests == 1
+
+
+def test_a_hash_of_no_source_address_is_none():
+    off = policy(loadBalancer={"consistentHash": {"useSourceIp": False}})
+    assert hash_policies(off) == ()
+    assert hash_policies(policy(loadBalancer={"consistentHash": {"useSourceIp": True}}))[0].source_ip
 
 
 def test_a_tls_mode_is_inherited_by_a_port_level_that_names_none():
