@@ -7,7 +7,7 @@ Rules: Istio's "Locality Load Balancing" reference and DestinationRule `Locality
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from federation.model.labels import Labels
@@ -65,14 +65,15 @@ def place(
     """Group endpoints by priority and locality for a proxy at `own`; priorities have no gaps, groups are sorted.
 
     Endpoints of one address inside one priority become one with the summed weight: Envoy knows hosts by address,
-    and who is asked through a gateway is chosen by the gateway, whatever the locality behind it.
+    and who is asked through a gateway is chosen by the gateway, whatever the locality behind it. Where localities get
+    shares, they are told apart until these are dealt out: a gateway gets those of all localities behind it.
     """
     ranked: dict[int, list[Placed]] = {}
     for endpoint in endpoints:
         ranked.setdefault(_rank(endpoint, own, own_labels, policy), []).append(endpoint)
     groups: list[LocalityEndpointsSpec] = []
     for priority, rank in enumerate(sorted(ranked)):
-        groups += _localities(_merged(ranked[rank]), priority)
+        groups += _localities(_merged(ranked[rank], bool(policy.distribute)), priority)
     if policy.distribute:
         return _distributed(groups, own, policy)
     return tuple(groups)
@@ -106,7 +107,8 @@ def nearness(locality: Locality, own: Locality, failover: Sequence[tuple[str, st
 def failover_priority_rank(labels: Mapping[str, str], own: Mapping[str, str], priority: Sequence[str]) -> int:
     """How far an endpoint is by label comparison: the earlier a label differs, the farther.
 
-    A leading network label is a preference, not an end: a mismatch there adds the list's length and goes on.
+    A leading network label without a value is a preference, not an end: a mismatch there adds the list's length and
+    goes on.
     """
     rank = 0
     count = len(priority)
@@ -115,17 +117,17 @@ def failover_priority_rank(labels: Mapping[str, str], own: Mapping[str, str], pr
         value = wanted if equals else own.get(key, "")
         if labels.get(key, "") == value:
             continue
-        if index == 0 and key == NETWORK_LABEL:
+        if index == 0 and entry == NETWORK_LABEL:
             rank += count
             continue
         return rank + count - index
     return rank
 
 
-def _merged(endpoints: list[Placed]) -> list[Placed]:
-    seen: dict[tuple[str, int], Placed] = {}
+def _merged(endpoints: list[Placed], by_locality: bool) -> list[Placed]:
+    seen: dict[tuple[str, int, Locality | None], Placed] = {}
     for endpoint in endpoints:
-        key = (endpoint.spec.address, endpoint.spec.port)
+        key = (endpoint.spec.address, endpoint.spec.port, endpoint.locality if by_locality else None)
         known = seen.get(key)
         if known is None:
             seen[key] = endpoint
@@ -175,7 +177,18 @@ def _distributed(
             weight = ceil(percent * (group.weight or 0) / total) if total else 0
             if weight:
                 result.append(LocalityEndpointsSpec(group.locality, 0, weight, group.endpoints))
-    return tuple(sorted(result, key=lambda group: group.locality))
+    return _joined(sorted(result, key=lambda group: group.locality))
+
+
+def _joined(groups: Iterable[LocalityEndpointsSpec]) -> tuple[LocalityEndpointsSpec, ...]:
+    """Localities of the very same hosts (those behind one gateway) as one with the sum of their shares."""
+    found: dict[tuple[tuple[str, int], ...], LocalityEndpointsSpec] = {}
+    for group in groups:
+        hosts = tuple((endpoint.address, endpoint.port) for endpoint in group.endpoints)
+        known = found.get(hosts)
+        weight = (group.weight or 0) + (known.weight or 0 if known is not None else 0)
+        found[hosts] = replace(known or group, weight=weight)
+    return tuple(found.values())
 
 
 def _with_weight(spec: EndpointSpec, weight: int) -> EndpointSpec:
