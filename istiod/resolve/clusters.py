@@ -8,16 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from federation.model.service import Origin, Resolution, Service, ServicePort
+from federation.model.service import Origin, Protocol, Resolution, Service, ServicePort
 from federation.model.sni import OutboundName
 from istiod.api.destinationrule import TLSMode
-from istiod.api.meshconfig import H2UpgradePolicy, MeshOutboundMode
+from istiod.api.meshconfig import H2UpgradePolicy, MeshConfig, MeshOutboundMode
 from istiod.resolve.connection import LOOKED_UP, dns_cache
-from istiod.resolve.defaults import GATEWAY_OUTLIER, Profile, profile
+from istiod.resolve.defaults import GATEWAY_OUTLIER, ISTIO, Profile, profile
 from istiod.resolve.endpoints import Upstream, identities_of, placement, upstream_endpoints, upstreams_of
 from istiod.resolve.headers import keeps_case
 from istiod.resolve.peerauth import MtlsMode, peer_policies
-from istiod.resolve.policy import balancing_of, breakers_of, http_of, keepalive_of, outlier_of, upgrades_http
+from istiod.resolve.policy import (
+    NO_TRAFFIC_POLICY,
+    balancing_of,
+    breakers_of,
+    http_of,
+    keepalive_of,
+    outlier_of,
+    upgrades_http,
+)
 from istiod.resolve.server_tls import known_curves, known_suites
 from istiod.resolve.specs.cluster import (
     BreakerSpec,
@@ -58,7 +66,7 @@ def outbound_clusters(snapshot: Snapshot, view: ProxyView, services: Iterable[Se
     ]
     clusters.append(blackhole())
     if view.type is ProxyType.SIDECAR:
-        clusters.append(passthrough(profile(snapshot.mesh.isthmus.defaults)))
+        clusters.append(passthrough(snapshot.mesh))
         if snapshot.mesh.outbound_traffic_policy.mode is MeshOutboundMode.ALLOW_ANY_DYNAMIC_DNS:
             clusters.append(_looked_up(snapshot, view))
     return clusters
@@ -222,15 +230,19 @@ def blackhole() -> ClusterSpec:
     )
 
 
-def passthrough(defaults: Profile) -> ClusterSpec:
-    """The upstream that goes where the application wanted to go."""
+def passthrough(mesh: MeshConfig) -> ClusterSpec:
+    """The upstream that goes where the application wanted to go, within the limits of the mesh's default policy."""
+    defaults, policy = profile(mesh.isthmus.defaults), mesh.default_traffic_policy
+    pool = policy.connection_pool if policy is not None else None
+    said = pool.tcp.connect_timeout if pool is not None and pool.tcp is not None else None
     return ClusterSpec(
         PASSTHROUGH,
         Discovery.ORIGINAL_DST,
-        max(defaults.connect_timeout, 10.0),
+        said or mesh.connect_timeout or max(defaults.connect_timeout, 10.0),
         LbSpec(LbPolicy.CLUSTER_PROVIDED),
-        HttpUpstream(HttpVersion.DOWNSTREAM),
-        breakers=BreakerSpec(),
+        http_of(pool, Protocol.AUTO),
+        breakers=breakers_of(pool, NO_TRAFFIC_POLICY, ISTIO),
+        keepalive=keepalive_of(pool, mesh),
         services=(ServiceRef(UNKNOWN, PASSTHROUGH, UNKNOWN),),
         external=True,
     )

@@ -15,7 +15,7 @@ from federation.model.names import ServiceKey
 from federation.model.service import Protocol
 from istiod.api.destinationrule import ConnectionPoolSettings
 from istiod.api.gateway import ServerTLSSettings
-from istiod.api.meshconfig import InboundMode
+from istiod.api.meshconfig import InboundMode, MeshConfig
 from istiod.api.sidecar import CaptureMode, Sidecar
 from istiod.registry.protocol import protocol_word
 from istiod.resolve.defaults import ISTIO
@@ -23,11 +23,8 @@ from istiod.resolve.headers import keeps_case
 from istiod.resolve.policy import NO_TRAFFIC_POLICY, breakers_of, effective_policy, http_of, keepalive_of
 from istiod.resolve.scope import redirected
 from istiod.resolve.specs.cluster import (
-    BreakerSpec,
     ClusterSpec,
     Discovery,
-    HttpUpstream,
-    HttpVersion,
     LbPolicy,
     LbSpec,
     ServiceRef,
@@ -104,10 +101,15 @@ def inbound_ports(snapshot: Snapshot, view: ProxyView) -> tuple[InboundPort, ...
 
 
 def _declared_pool(snapshot: Snapshot, view: ProxyView, target: ServiceTarget) -> ConnectionPoolSettings | None:
-    """What the service's DestinationRule says of connections, which holds at the server's side too."""
+    """What the service's DestinationRule says of connections, else the mesh: it holds at the server's side too."""
     service = snapshot.services.get(target.service)
     rule = destination_policy(snapshot, view, service, serving=True) if service is not None else None
-    return effective_policy(rule.policy, None, target.port.number).connection_pool if rule is not None else None
+    policy = rule.policy if rule is not None else None
+    return effective_policy(policy, None, target.port.number, snapshot.mesh.default_traffic_policy).connection_pool
+
+
+def _mesh_pool(mesh: MeshConfig) -> ConnectionPoolSettings | None:
+    return mesh.default_traffic_policy.connection_pool if mesh.default_traffic_policy is not None else None
 
 
 def _stat_name(snapshot: Snapshot, number: int, target: ServiceTarget) -> str:
@@ -135,7 +137,7 @@ def _ingress_ports(snapshot: Snapshot, view: ProxyView, sidecar: Sidecar) -> tup
             f"{host}/*",
             tuple(dict.fromkeys(_ref(snapshot, target.service) for target in serving)),
             ingress.default_endpoint,
-            pool or (_declared_pool(snapshot, view, serving[0]) if serving else None),
+            pool or (_declared_pool(snapshot, view, serving[0]) if serving else _mesh_pool(snapshot.mesh)),
             ingress.bind,
             redirected(view) and ingress.capture_mode is not CaptureMode.NONE,
             ingress.tls,
@@ -181,28 +183,29 @@ def _ref(snapshot: Snapshot, key: ServiceKey) -> ServiceRef:
 
 def inbound_clusters(snapshot: Snapshot, view: ProxyView) -> tuple[ClusterSpec, ...]:
     """`inbound|<port>||` per workload port, then `InboundPassthroughCluster` for all others."""
-    clusters = (*(_cluster(view, port) for port in inbound_ports(snapshot, view)), _passthrough(view))
+    mesh, ports = snapshot.mesh, inbound_ports(snapshot, view)
+    clusters = (*(_cluster(view, mesh, port) for port in ports), _passthrough(view, mesh))
     if not keeps_case(snapshot, view):
         return clusters
     return tuple(replace(item, http=replace(item.http, preserve_header_case=True)) for item in clusters)
 
 
-def _cluster(view: ProxyView, port: InboundPort) -> ClusterSpec:
+def _cluster(view: ProxyView, mesh: MeshConfig, port: InboundPort) -> ClusterSpec:
     name = inbound_cluster_name(port.number)
     address, _, number = port.default_endpoint.rpartition(":")
     if port.default_endpoint.startswith("unix://"):
-        return _static(name, port, EndpointSpec(port.default_endpoint, 0))
+        return _static(name, mesh, port, EndpointSpec(port.default_endpoint, 0))
     if address in ("127.0.0.1", "[::1]"):
         six = view.ipv6 if address == "[::1]" else not view.ipv4  # the family said, if the pod has it
-        return _static(name, port, EndpointSpec("::1" if six else "127.0.0.1", int(number)))
+        return _static(name, mesh, port, EndpointSpec("::1" if six else "127.0.0.1", int(number)))
     return ClusterSpec(
         name=name,
         discovery=Discovery.ORIGINAL_DST,
-        connect_timeout=_connect_timeout(port.pool),
+        connect_timeout=_connect_timeout(port.pool, mesh),
         lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
         http=http_of(port.pool, port.protocol),
         breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
-        keepalive=keepalive_of(port.pool, None),
+        keepalive=keepalive_of(port.pool, mesh),
         bind_addresses=_sources(view),
         alt_stat_name=port.stat_name or f"{name};",
         services=port.services,
@@ -211,29 +214,31 @@ def _cluster(view: ProxyView, port: InboundPort) -> ClusterSpec:
     )
 
 
-def _static(name: str, port: InboundPort, endpoint: EndpointSpec) -> ClusterSpec:
+def _static(name: str, mesh: MeshConfig, port: InboundPort, endpoint: EndpointSpec) -> ClusterSpec:
     return ClusterSpec(
         name=name,
         discovery=Discovery.STATIC,
-        connect_timeout=_connect_timeout(port.pool),
+        connect_timeout=_connect_timeout(port.pool, mesh),
         lb=LbSpec(LbPolicy.ROUND_ROBIN),
         http=http_of(port.pool, port.protocol),
         breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
-        keepalive=keepalive_of(port.pool, None),
+        keepalive=keepalive_of(port.pool, mesh),
         endpoints=EndpointsSpec(name, (LocalityEndpointsSpec(NO_LOCALITY, 0, None, (endpoint,)),)),
         alt_stat_name=port.stat_name or f"{name};",
         services=port.services,
     )
 
 
-def _passthrough(view: ProxyView) -> ClusterSpec:
+def _passthrough(view: ProxyView, mesh: MeshConfig) -> ClusterSpec:
+    pool = _mesh_pool(mesh)
     return ClusterSpec(
         name=INBOUND_PASSTHROUGH,
         discovery=Discovery.ORIGINAL_DST,
-        connect_timeout=10.0,
+        connect_timeout=_connect_timeout(pool, mesh),
         lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
-        http=HttpUpstream(HttpVersion.DOWNSTREAM),
-        breakers=BreakerSpec(),
+        http=http_of(pool, Protocol.AUTO),
+        breakers=breakers_of(pool, NO_TRAFFIC_POLICY, ISTIO),
+        keepalive=keepalive_of(pool, mesh),
         bind_addresses=_sources(view),
     )
 
@@ -242,5 +247,6 @@ def _sources(view: ProxyView) -> tuple[str, ...]:
     return (INBOUND_SOURCE,) * view.ipv4 + (INBOUND_SOURCE6,) * view.ipv6
 
 
-def _connect_timeout(pool: ConnectionPoolSettings | None) -> float:
-    return (pool.tcp.connect_timeout if pool is not None and pool.tcp is not None else None) or 10.0
+def _connect_timeout(pool: ConnectionPoolSettings | None, mesh: MeshConfig) -> float:
+    said = pool.tcp.connect_timeout if pool is not None and pool.tcp is not None else None
+    return said or mesh.connect_timeout or 10.0

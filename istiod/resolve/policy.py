@@ -246,10 +246,9 @@ def _version(protocol: Protocol, upgrade: bool) -> HttpVersion:
     return HttpVersion.DOWNSTREAM if protocol is Protocol.AUTO else HttpVersion.NONE
 
 
-def keepalive_of(pool: ConnectionPoolSettings | None, mesh: MeshConfig | None) -> TcpKeepalive | None:
-    """TCP keep-alive of upstream connections: the pool's, else the mesh's where that counts."""
-    said = pool.tcp.tcp_keepalive if pool and pool.tcp else None
-    said = said or (mesh.tcp_keepalive if mesh is not None else None)
+def keepalive_of(pool: ConnectionPoolSettings | None, mesh: MeshConfig) -> TcpKeepalive | None:
+    """TCP keep-alive of upstream connections: the pool's, else the mesh's."""
+    said = (pool.tcp.tcp_keepalive if pool and pool.tcp else None) or mesh.tcp_keepalive
     if said is None:
         return None
     return TcpKeepalive(said.probes or None, _seconds(said.time), _seconds(said.interval))

@@ -68,3 +68,10 @@ def test_resolution_none_dials_the_target_port_at_the_address_that_the_caller_ch
     entry = service("x", host="x.test", ports=(port,), resolution=Resolution.PASSTHROUGH, origin=Origin.SERVICE_ENTRY)
     cluster = next(c for c in outbound_clusters(snapshot(services=[entry]), view(), [entry]) if "x.test" in c.name)
     assert cluster.original_dst_port == dialled
+
+
+def test_the_meshs_default_pool_limits_what_goes_to_unknown_hosts(snapshot, view):
+    pool = {"http": {"http2MaxRequests": 3}, "tcp": {"connectTimeout": "2s"}}
+    world = snapshot(defaultTrafficPolicy={"connectionPool": pool}, connectTimeout="5s")
+    (found,) = (item for item in outbound_clusters(world, view(), []) if item.name == "PassthroughCluster")
+    assert (found.breakers.max_requests, found.connect_timeout) == (3, 2.0)

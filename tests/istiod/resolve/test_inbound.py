@@ -226,3 +226,16 @@ def test_callers_of_the_mesh_are_of_its_trust_domains(snapshot, view):
     assert chains
     for chain in chains:
         assert [match.value for match in chain.tls.san_matches] == ["spiffe://td1/", "spiffe://old/", "spiffe://td2/"]
+
+
+def test_the_meshs_default_pool_holds_at_the_server_too(snapshot, view):
+    world = snapshot(
+        defaultTrafficPolicy={"connectionPool": {"http": {"http2MaxRequests": 3}}},
+        tcpKeepalive={"time": "10s"},
+        connectTimeout="5s",
+    )
+    found = inbound_clusters(world, view(targets=targets((8080, Protocol.HTTP))))
+    assert [(item.name, item.breakers.max_requests, item.keepalive.time, item.connect_timeout) for item in found] == [
+        ("inbound|8080||", 3, 10, 5.0),
+        ("InboundPassthroughCluster", 3, 10, 5.0),
+    ]
