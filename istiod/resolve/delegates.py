@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from federation.model.names import NamespacedName, resolve_short_host
 from istiod.api.fields import StringMatch
 from istiod.api.virtualservice import Destination, HTTPMatchRequest, HTTPRoute
+from istiod.resolve.routes_match import qualified_gateways
 
 # The routes of a delegate by its name, for roots of a namespace; None if there is none that they may name.
 Find = Callable[[NamespacedName, str], Sequence[HTTPRoute] | None]
@@ -37,16 +38,17 @@ def expand(
     find: Find,
 ) -> Iterator[HTTPRoute]:
     """The routes with delegates filled in; a delegate that `find` has not for this namespace leaves out its root route.
-    A delegate's short hosts are of its own namespace.
+    A delegate's short names are of its own namespace.
     """
     for root in routes:
         if root.delegate is None:
             yield root
             continue
         key = NamespacedName(root.delegate.namespace or namespace, root.delegate.name or "")
+        whole = _with_full_names(root, namespace, domain)
         for child in find(key, namespace) or ():
-            own = _with_full_hosts(child, key.namespace, domain) if key.namespace != namespace else child
-            merged = _merged(root, own) if child.delegate is None else None
+            own = _with_full_names(child, key.namespace, domain)
+            merged = _merged(whole, own) if child.delegate is None else None
             if merged is not None:
                 yield merged
 
@@ -60,12 +62,16 @@ def _merged(root: HTTPRoute, child: HTTPRoute) -> HTTPRoute | None:
     return child.model_copy(update={**inherited, "match": matches, "name": name})
 
 
-def _with_full_hosts(route: HTTPRoute, namespace: str, domain: str) -> HTTPRoute:
+def _with_full_names(route: HTTPRoute, namespace: str, domain: str) -> HTTPRoute:
     def full(destination: Destination) -> Destination:
         return destination.model_copy(update={"host": resolve_short_host(destination.host, namespace, domain)})
 
+    def asked(match: HTTPMatchRequest) -> HTTPMatchRequest:
+        return match.model_copy(update={"gateways": tuple(sorted(qualified_gateways(match.gateways, namespace)))})
+
     return route.model_copy(
         update={
+            "match": tuple(asked(match) if match.gateways else match for match in route.match),
             "route": tuple(item.model_copy(update={"destination": full(item.destination)}) for item in route.route),
             "mirror": full(route.mirror) if route.mirror is not None else None,
             "mirrors": tuple(item.model_copy(update={"destination": full(item.destination)}) for item in route.mirrors),
@@ -95,23 +101,26 @@ def _both(root: HTTPMatchRequest, child: HTTPMatchRequest) -> HTTPMatchRequest |
         wide, narrow = getattr(root, name), getattr(child, name)
         if not all(_within(wide[key], narrow[key]) for key in wide.keys() & narrow.keys()):
             return None
-    if root.uri is not None and child.uri is not None and root.ignore_uri_case != child.ignore_uri_case:
+    if root.ignore_uri_case != child.ignore_uri_case:
         return None
     if any(child.source_labels.get(key, value) != value for key, value in root.source_labels.items()):
         return None
-    for name in ("port", "source_namespace"):
-        if getattr(root, name) and getattr(child, name) and getattr(root, name) != getattr(child, name):
-            return None
+    if root.port and child.port and root.port != child.port:
+        return None
+    if root.source_namespace and root.source_namespace != child.source_namespace:
+        return None
+    if root.gateways and not set(child.gateways) <= set(root.gateways):
+        return None
     maps = {
         name: {**getattr(root, name), **getattr(child, name)}
         for name in ("headers", "query_params", "without_headers", "source_labels")
     }
     single = {
         name: getattr(child, name) or getattr(root, name)
-        for name in (*_SINGLE, "port", "source_namespace", "ignore_uri_case", "stat_prefix")
+        for name in (*_SINGLE, "port", "source_namespace", "gateways", "stat_prefix")
     }
     name = "-".join(part for part in (root.name, child.name) if part)
-    return child.model_copy(update={**maps, **single, "gateways": root.gateways, "name": name})
+    return child.model_copy(update={**maps, **single, "name": name})
 
 
 _SINGLE = ("uri", "scheme", "method", "authority")
