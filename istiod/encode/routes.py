@@ -222,7 +222,9 @@ def _retry(result: RetryPolicy, spec: RetrySpec) -> None:
         result.host_selection_retry_max_attempts = spec.host_selection_attempts
     if spec.previous_priorities:
         result.retry_priority.name = "envoy.retry_priorities.previous_priorities"
-        result.retry_priority.typed_config.CopyFrom(pack(PreviousPrioritiesConfig(update_frequency=1)))
+        result.retry_priority.typed_config.CopyFrom(
+            pack(PreviousPrioritiesConfig(update_frequency=spec.previous_priorities))
+        )
     if spec.backoff_base is not None:
         result.retry_back_off.base_interval.CopyFrom(duration(spec.backoff_base))
         if spec.backoff_max is not None:

@@ -29,14 +29,14 @@ IDEMPOTENT_RETRY = RetrySpec(
     ),
     attempts=4,
     retriable_status_codes=(503,),
-    previous_priorities=True,
+    previous_priorities=1,
     backoff_base=0.01,
     backoff_max=0.05,
 )
 SAFE_RETRY = RetrySpec(
     retry_on=("connect-failure", "refused-stream", "reset-before-request"),
     attempts=4,
-    previous_priorities=True,
+    previous_priorities=1,
     backoff_base=0.01,
     backoff_max=0.05,
 )

@@ -43,6 +43,8 @@ from istiod.resolve.specs.route import (
     WeightedCluster,
 )
 
+# With `retryRemoteLocalities` a retry leaves a locality tier after so many tries, as in Istio.
+TRIES_PER_LOCALITY = 2
 IDEMPOTENT = HeaderMatch(":method", StringMatch(MatchKind.REGEX, "|".join(IDEMPOTENT_METHODS)))
 
 
@@ -96,7 +98,7 @@ def retry_spec(said: HTTPRetry) -> RetrySpec | None:
         per_try_timeout=said.per_try_timeout,
         retriable_status_codes=codes if words else ISTIO_RETRY.retriable_status_codes,
         previous_hosts=ignore_previous is None or ignore_previous,
-        previous_priorities=bool(said.retry_remote_localities),
+        previous_priorities=TRIES_PER_LOCALITY if said.retry_remote_localities else 0,
         host_selection_attempts=ISTIO_RETRY.host_selection_attempts,
         backoff_base=said.backoff or None,
     )

@@ -35,14 +35,14 @@ class RouteMatch:
 
 @dataclass(frozen=True, slots=True)
 class RetrySpec:
-    """Retries. Times in seconds. `previous_priorities` moves a retry on to the next locality tier at once."""
+    """Retries. Times in seconds. After `previous_priorities` tries a locality tier is left for another; 0: never."""
 
     retry_on: tuple[str, ...]
     attempts: int
     per_try_timeout: float | None = None
     retriable_status_codes: tuple[int, ...] = ()
     previous_hosts: bool = True
-    previous_priorities: bool = False
+    previous_priorities: int = 0
     host_selection_attempts: int = 5
     backoff_base: float | None = None
     backoff_max: float | None = None
