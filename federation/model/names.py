@@ -49,9 +49,7 @@ def host_matches(pattern: str, host: str) -> bool:
     """Whether `pattern` (exact, `*`, or `*.suffix`) covers `host`, which may be a wildcard itself."""
     if pattern == "*" or pattern == host:
         return True
-    if pattern.startswith("*"):
-        return host.endswith(pattern[1:]) and len(host) >= len(pattern)
-    return False
+    return pattern.startswith("*") and host.endswith(pattern[1:])
 
 
 def hosts_overlap(one: str, other: str) -> bool:

@@ -11,9 +11,8 @@ from dataclasses import replace
 from federation.model.service import Protocol
 from federation.model.sni import OutboundName
 from istiod.resolve.domains import short_names
-from istiod.resolve.routes import default_routes, flatten, rule_routes
 from istiod.resolve.scope import Scope
-from istiod.resolve.sidecar_routes import action_context, mesh_caller
+from istiod.resolve.sidecar_routes import service_routes
 from istiod.resolve.specs.listener import MATCH_ALL, Direction, FilterChainSpec, HttpConnection, ListenerSpec
 from istiod.resolve.specs.route import RouteAction, RouteConfigSpec, RouteSpec, VirtualHostSpec
 from istiod.snapshot import Snapshot
@@ -32,13 +31,7 @@ def proxyless_listeners(
                 if not (port.protocol.is_http or port.protocol is Protocol.AUTO):
                     continue
                 name = OutboundName(port.number, "", service.host).format_cluster()
-                rule = next((rule for rule in egress.rules.of(service.host) if rule.http), None)
-                namespace = rule.key.namespace if rule is not None else service.namespace
-                context = action_context(snapshot, view, scope, namespace, port.number)
-                groups = (
-                    rule_routes(rule, mesh_caller(view, port.number), context, service.host) if rule is not None else []
-                )
-                found = flatten(groups) if groups else default_routes(service, port, context)
+                _, found = service_routes(snapshot, view, scope, egress, service, port, port.number)
                 found = tuple(map(_for_client, found))
                 routes.append(RouteConfigSpec(name, (VirtualHostSpec(f"{service.host}:{port.number}", ("*",), found),)))
                 hosts = (service.host, *short_names(service.host, view.dns_domain))

@@ -35,7 +35,7 @@ class EgressScope:
     """One egress listener of a Sidecar, or the one that every proxy without a Sidecar has.
 
     One that is not `named` takes every port that no other listener names; a named one has its own `port`, which is 0 at
-    a socket. `services` has one service per host, `rules` are bound to the mesh, oldest first. `bind` is an address or
+    a socket. `services` has one service per host, `rules` are bound to the mesh, in order. `bind` is an address or
     `unix://path`, "" = where the services are. `captured` is false for a listener that the application dials itself.
     """
 
@@ -145,7 +145,7 @@ def _scope(snapshot: Snapshot, view: ProxyView) -> Scope:
         by_host,
         strangers,
         LOOKED_UP if view.type is ProxyType.SIDECAR and _looked_up(snapshot, sidecar) else strangers,
-        _gateway_rules(snapshot, view) if view.type is ProxyType.ROUTER else (),
+        _rules(snapshot, view, None) if view.type is ProxyType.ROUTER else (),
         frozenset(host for host, service in by_host.items() if service.resolution is Resolution.DYNAMIC_DNS),
     )
 
@@ -170,23 +170,19 @@ def _looked_up(snapshot: Snapshot, sidecar: Object[Sidecar] | None) -> bool:
 
 
 def _rules(snapshot: Snapshot, view: ProxyView, listener: IstioEgressListener | None) -> tuple[Rules, ...]:
-    delegates = delegate_routes(table_of(snapshot, "VirtualService"), snapshot.mesh)
-    return tuple(rules_from(egress_virtual_services(snapshot, view, listener), delegates, cluster_domain(view)))
-
-
-def _gateway_rules(snapshot: Snapshot, view: ProxyView) -> tuple[Rules, ...]:
-    """The rules that a router may bind, in Istio's order, in which those for one host add up at a gateway: private ones
-    of its own namespace, then those exported to it by name, then public ones; each oldest first.
+    """The rules of a view in Istio's order, in which the first speaks for a host in the mesh and all add up at a
+    gateway: private ones of its own namespace, then those exported to it by name, then public ones; each oldest first.
     """
+    delegates = delegate_routes(table_of(snapshot, "VirtualService"), snapshot.mesh)
     default = snapshot.mesh.default_virtual_service_export_to or ("*",)
 
     def reach(rule: Rules) -> int:
-        export_to = rule.spec.export_to or default
-        if "*" in export_to:
+        if "*" in (rule.spec.export_to or default):
             return 2
-        return 0 if "." in export_to and rule.key.namespace == view.namespace else 1
+        return 0 if rule.key.namespace == view.namespace else 1
 
-    return tuple(sorted(_rules(snapshot, view, None), key=reach))
+    rules = rules_from(egress_virtual_services(snapshot, view, listener), delegates, cluster_domain(view))
+    return tuple(sorted(rules, key=reach))
 
 
 def _egress(snapshot: Snapshot, view: ProxyView, said: IstioEgressListener | None) -> EgressScope:

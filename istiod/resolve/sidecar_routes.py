@@ -6,14 +6,14 @@ per (scope, port) and shared by all views that differ only in what cannot matter
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from federation.model.names import ServiceKey, host_matches
+from federation.model.names import ServiceKey, hosts_overlap
 from federation.model.service import Protocol, Service, ServicePort
 from istiod.memo import memo
 from istiod.resolve.defaults import profile
-from istiod.resolve.domains import host_domains, service_domains, without_duplicates
+from istiod.resolve.domains import address_domain, service_domains, without_duplicates
 from istiod.resolve.hashing import target_policy
 from istiod.resolve.headers import counts_attempts, names_forwarded_host
 from istiod.resolve.objects import table_of
@@ -22,6 +22,7 @@ from istiod.resolve.routes_action import ActionContext, default_retries
 from istiod.resolve.routes_match import MESH, Caller
 from istiod.resolve.scope import EgressScope, Scope, cluster_domain
 from istiod.resolve.specs.route import RouteConfigSpec, RouteSpec, VirtualHostSpec
+from istiod.resolve.virtual_services import Rules
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyView
 
@@ -61,12 +62,7 @@ def sidecar_routes(
     """
     if egress.proxies:
         return _proxied_routes(snapshot, view, scope, egress, name)
-    hosts = without_duplicates(
-        [
-            *_service_hosts(snapshot, view, scope, egress, port, host),
-            *_foreign_hosts(snapshot, view, scope, egress, port, host),
-        ]
-    )
+    hosts = without_duplicates(_hosts(snapshot, view, scope, egress, port, host))
     counted = counts_attempts(snapshot, view)
     if host and len(hosts) == 1:
         (owner, routes), _ = hosts[0]
@@ -80,22 +76,40 @@ def sidecar_routes(
     return RouteConfigSpec(name, tuple(virtual_hosts))
 
 
+# An owner of domains (a virtual host's name and routes) with the domains that it asks for.
 Host = tuple[tuple[str, tuple[RouteSpec, ...]], tuple[str, ...]]
 
 
-def _service_hosts(
-    snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, port: int, host: str
+def _hosts(
+    snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, port: int, only_host: str
 ) -> Iterator[Host]:
+    """The hosts of a port as they may claim domains: those of rules in the order of rules, then the services that have
+    none. The short forms of a name are left to a service that is called so in full.
+    """
+    here = {service.host: found for service in egress.services if (found := egress.service_port(service, port))}
+    by_rule: dict[Rules, list[Host]] = {}
+    without: list[Host] = []
     for service in egress.services:
-        found = egress.service_port(service, port)
-        if found is None or (host and service.host != host):
+        found = here.get(service.host)
+        if found is None or (only_host and service.host != only_host):
             continue
-        if found.protocol.is_http or found.protocol is AUTO:
-            routes = _routes_for(snapshot, view, scope, egress, service, found, port)
-            yield (f"{service.host}:{port}", routes), service_domains(service, view.dns_domain)
+        if not (found.protocol.is_http or found.protocol is AUTO):
+            continue
+        domains = service_domains(service, view.dns_domain)
+        domains = tuple(domain for domain in domains if domain == service.host or domain not in here)
+        for rule in egress.rules.of_http(service.host):
+            by_rule.setdefault(rule, [])
+        speaker, routes = service_routes(snapshot, view, scope, egress, service, found, port)
+        (without if speaker is None else by_rule[speaker]).append(((f"{service.host}:{port}", routes), domains))
+    for rule in egress.rules.all:
+        own = by_rule.get(rule)
+        if not only_host and (own is not None or port == HTTP_PORT):
+            yield from _foreign_hosts(snapshot, view, scope, rule, port, here)
+        yield from own or ()
+    yield from without
 
 
-def _routes_for(
+def service_routes(
     snapshot: Snapshot,
     view: ProxyView,
     scope: Scope,
@@ -103,21 +117,20 @@ def _routes_for(
     service: Service,
     found: ServicePort,
     port: int,
-) -> tuple[RouteSpec, ...]:
-    """Routes of the rule that speaks for the host, or the default one where no route of it is for this caller."""
-    rule = next((rule for rule in egress.rules.of(service.host) if rule.http), None)
-    if rule is not None:
+) -> tuple[Rules | None, tuple[RouteSpec, ...]]:
+    """Routes of the first rule for the host that has any for this caller, and that rule; else the default ones."""
+    for rule in egress.rules.of_http(service.host):
         context = action_context(snapshot, view, scope, rule.key.namespace, port)
         routes = flatten(rule_routes(rule, mesh_caller(view, port), context, service.host))
         if routes:
-            return routes
+            return rule, routes
     known = _known_defaults(snapshot.mesh, snapshot.services, table_of(snapshot, "DestinationRule"))
     key = (view, service.key, found, port)
     routes = known.get(key, ())
     if not routes:
         context = action_context(snapshot, view, scope, service.namespace, port)
         routes = known[key] = default_routes(service, found, context)
-    return routes
+    return None, routes
 
 
 @memo(size=2)
@@ -127,27 +140,18 @@ def _known_defaults(*_inputs: object) -> dict[tuple[ProxyView, ServiceKey, Servi
 
 
 def _foreign_hosts(
-    snapshot: Snapshot, view: ProxyView, scope: Scope, egress: EgressScope, port: int, only_host: str
+    snapshot: Snapshot, view: ProxyView, scope: Scope, rule: Rules, port: int, here: Collection[str]
 ) -> Iterator[Host]:
-    """Hosts that only a VirtualService knows: on port 80, on a port that the Sidecar names, and beside services that
-    the same VirtualService routes there.
+    """Hosts of a rule that are no services of the port, under no other names than the rule says: on port 80, and beside
+    services that the same rule speaks for.
     """
-    if only_host:
-        return
-    here = [service for service in egress.services if egress.service_port(service, port) is not None]
-    exact = {service.host for service in here}
-    http = {s.host for s in here if (p := egress.service_port(s, port)) and (p.protocol.is_http or p.protocol is AUTO)}
-    everywhere = port == HTTP_PORT or egress.named
-    for rule in egress.rules.all:
-        if not rule.http or not (everywhere or rule.speaks_for_any(http)):
+    for name in rule.hosts:
+        if name in here or (name.startswith("*") and any(hosts_overlap(name, host) for host in here)):
             continue
-        for name in rule.hosts:
-            if name in exact or (name.startswith("*") and any(host_matches(name, host) for host in exact)):
-                continue
-            context = action_context(snapshot, view, scope, rule.key.namespace, port)
-            routes = flatten(rule_routes(rule, mesh_caller(view, port), context, name))
-            if routes:
-                yield (f"{name}:{port}", routes), host_domains(name, view.dns_domain)
+        context = action_context(snapshot, view, scope, rule.key.namespace, port)
+        routes = flatten(rule_routes(rule, mesh_caller(view, port), context, name))
+        if routes:
+            yield (f"{name}:{port}", routes), (address_domain(name) or name,)
 
 
 def _proxied_routes(
@@ -157,11 +161,7 @@ def _proxied_routes(
     found: list[Host] = []
     ports = sorted({HTTP_PORT, *(port.number for service in egress.services for port in service.ports)})
     for number in ports:
-        at_port = [
-            *_service_hosts(snapshot, view, scope, egress, number, ""),
-            *(_foreign_hosts(snapshot, view, scope, egress, number, "") if number == HTTP_PORT else ()),
-        ]
-        for owner, domains in at_port:
+        for owner, domains in _hosts(snapshot, view, scope, egress, number, ""):
             with_port = tuple(f"{domain}:{number}" for domain in domains if not domain.startswith("*"))
             found.append((owner, (*with_port, *(domains if number == HTTP_PORT else ()))))
     hosts = sorted(without_duplicates(found), key=lambda item: item[0][0])

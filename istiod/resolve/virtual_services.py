@@ -1,12 +1,13 @@
 """VirtualServices in the order and form that routing needs them: hosts and gateways in full, delegates filled in.
 
 Input: the snapshot's table. Decides which one speaks for a host's requests: an exact name before a wildcard, the longer
-wildcard before the shorter, the oldest among equals (VirtualService reference, `hosts`). For bytes all do, by age.
+wildcard before the shorter, the first among equals (VirtualService reference, `hosts`); their order is the caller's.
+For bytes all do, in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from federation.model.names import NamespacedName, host_matches, hosts_overlap, resolve_short_host
@@ -22,7 +23,8 @@ from istiod.view.visibility import exported
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """One VirtualService that is no delegate. `hosts` and `gateways` are full names, `http` has delegates filled in.
+    """One VirtualService that is no delegate. `hosts` (in lower case) and `gateways` are full names, `http` has
+    delegates filled in.
 
     `places` says of each of `http` where it stands, as a field path; a delegate's stand at the route that names it.
     `gateway_api` is set for those translated from the Gateway API, whose routes mean what that says.
@@ -40,13 +42,6 @@ class Rules:
     def bound_to(self, gateways: frozenset[str]) -> bool:
         """Whether it applies at one of these gateways (`mesh` for sidecars)."""
         return not self.gateways.isdisjoint(gateways)
-
-    def speaks_for_any(self, hosts: Set[str]) -> bool:
-        """Whether it speaks for one of these hosts."""
-        return any(
-            name in hosts or (name.startswith("*") and any(host_matches(name, host) for host in hosts))
-            for name in self.hosts
-        )
 
     def destinations(self) -> Iterator[str]:
         """The hosts that it sends anything to, as written."""
@@ -80,7 +75,7 @@ def rules_from(
         ]
         yield Rules(
             key=item.meta.key,
-            hosts=tuple(resolve_short_host(host, namespace, domain) for host in spec.hosts),
+            hosts=tuple(resolve_short_host(host.lower(), namespace, domain) for host in spec.hosts),
             gateways=qualified_gateways(spec.gateways or (MESH,), namespace),
             http=tuple(made for made, _ in expanded),
             spec=spec,
@@ -104,9 +99,7 @@ def delegate_routes(table: Table, mesh: MeshConfig) -> Find:
 
 
 class RuleIndex:
-    """Rules that apply somewhere, found by host: an exact name first, then ever shorter wildcards, the oldest among
-    equals.
-    """
+    """Rules that apply somewhere, in order, found by the host that they speak for."""
 
     __slots__ = ("_bytes", "_exact", "_wild", "all")
 
@@ -123,14 +116,17 @@ class RuleIndex:
                     self._exact.setdefault(host, []).append(rule)
         self._wild = sorted(wild, key=lambda item: -len(item[0]))
 
-    def of(self, host: str) -> tuple[Rules, ...]:
-        """The rules that speak for a host, best first."""
-        found = dict.fromkeys(self._exact.get(host, ()))
-        found.update(dict.fromkeys(rule for name, rule in self._wild if host_matches(name, host)))
-        return tuple(found)
+    def of_http(self, host: str) -> tuple[Rules, ...]:
+        """The rules whose HTTP routes may hold for a service, best first. Where one names it, whatever routes it has,
+        no wildcard counts, and of wildcards the longest alone.
+        """
+        exact = self._exact.get(host)
+        if exact is not None:
+            return tuple(exact)
+        return tuple(rule for name, rule in self._wild if host_matches(name, host))[:1]
 
     def of_bytes(self, host: str) -> tuple[Rules, ...]:
-        """The rules whose `tls` and `tcp` routes speak for a host: all of them add up, the oldest first. One for a name
+        """The rules whose `tls` and `tcp` routes speak for a host: all of them add up, in order. One for a name
         within a wildcard host speaks for that as well.
         """
         return tuple(rule for rule in self._bytes if any(hosts_overlap(name, host) for name in rule.hosts))

@@ -171,7 +171,7 @@ def test_explicit_retries(snapshot, view):
     for defaults in ("istio", "resilient"):
         (route,) = routes_of_b(snapshot(rule(http), isthmus={"defaults": defaults}), view())
         retry = route.action.retry
-        assert (retry.attempts, retry.per_try_timeout, retry.previous_priorities) == (3, 1.0, True)
+        assert (retry.attempts, retry.per_try_timeout, retry.previous_priorities) == (3, 1.0, 2)
         assert (retry.retry_on, retry.retriable_status_codes) == (("5xx", "retriable-status-codes"), (503,))
     (off,) = routes_of_b(snapshot(rule("[{retries: {attempts: 0}, route: [{destination: {host: b}}]}]")), view())
     assert off.action.retry is None
@@ -243,7 +243,7 @@ def test_most_specific_host_speaks_and_foreign_hosts_get_port_80(snapshot, view)
     world, who = snapshot(text), view()
     assert routes_of_b(world, who)[0].action.status == 231
     assert host(world, who, "a.apps.svc.cluster.local:80").routes[0].action.status == 230
-    assert host(world, who, "shop.example.com:80").domains == ("shop.example.com", "shop.example.com.")
+    assert host(world, who, "shop.example.com:80").domains == ("shop.example.com",)
     assert isinstance(host(world, who, "c.other.svc.cluster.local:80").routes[0].action, RouteAction)
 
 
@@ -362,3 +362,31 @@ def test_statistics_of_a_route_may_have_a_name(snapshot, view):
 def test_a_redirect_exchanges_the_prefix(snapshot, view):
     said = rule("[{match: [{uri: {prefix: /old/}}], redirect: {prefixRewrite: /new/}}]")
     assert routes_of_b(snapshot(said), view())[0].action == Redirect(301, prefix="/new/")
+
+
+def test_the_rule_with_routes_for_the_caller_speaks_where_several_are_exact(snapshot, view):
+    text = rule("[{match: [{sourceLabels: {app: nobody}}], directResponse: {status: 230}}]", "[b]", "first") + rule(
+        "[{directResponse: {status: 231}}]", "[b]", "second"
+    )
+    assert routes_of_b(snapshot(text), view())[0].action.status == 231
+
+
+def test_no_wildcard_speaks_for_a_host_that_a_rule_names(snapshot, view):
+    text = rule("[{match: [{sourceLabels: {app: nobody}}], directResponse: {status: 230}}]", "[b]", "exact") + rule(
+        "[{directResponse: {status: 231}}]", '["*.apps.svc.cluster.local"]', "wild"
+    )
+    assert routes_of_b(snapshot(text), view())[0].action.clusters[0].name == B
+
+
+def test_rules_of_the_callers_own_namespace_come_before_public_ones(snapshot, view):
+    own = rule("[{directResponse: {status: 230}}]", "[b]", "z-own").replace("spec:", "spec:\n  exportTo: ['.']", 1)
+    text = rule("[{directResponse: {status: 231}}]", "[b]", "a-public") + own
+    assert routes_of_b(snapshot(text), view())[0].action.status == 230
+
+
+def test_hosts_of_rules_are_compared_without_case_and_taken_as_they_are(snapshot, view):
+    upper = rule("[{directResponse: {status: 230}}]", "[B.Apps.svc.cluster.local]")
+    assert routes_of_b(snapshot(upper), view())[0].action.status == 230
+    short = snapshot(rule("[{directResponse: {status: 230}}]", "[b.apps]"))
+    assert host(short, view(), "b.apps:80").domains == ("b.apps",)
+    assert "b.apps" not in host(short, view(), "b.apps.svc.cluster.local:80").domains
