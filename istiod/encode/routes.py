@@ -184,7 +184,7 @@ def _forward(result: EnvoyRouteAction, spec: RouteAction) -> None:
         add_hash_policy(result.hash_policy.add(), policy)
     if spec.idle_timeout is not None:
         result.idle_timeout.CopyFrom(duration(spec.idle_timeout))
-    if spec.max_grpc_timeout is not None and (spec.whole_stream or not spec.timeout):
+    if spec.max_grpc_timeout is not None and spec.whole_stream:
         result.max_stream_duration.max_stream_duration.CopyFrom(duration(spec.timeout))
         result.max_stream_duration.grpc_timeout_header_max.CopyFrom(duration(spec.max_grpc_timeout))
     elif spec.max_grpc_timeout is not None:  # what took its place bounds uploads, delays and streams as well

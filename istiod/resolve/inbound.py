@@ -244,7 +244,9 @@ def _chain(
 def _routes(cluster: str, host: str, operation: str, protocol: Protocol = Protocol.AUTO) -> RouteConfigSpec:
     """All requests to the application. Streams of gRPC are not repeated: they may have begun to be read."""
     retry = None if protocol in (Protocol.GRPC, Protocol.GRPC_WEB) else INBOUND_RETRY
-    action = RouteAction((WeightedCluster(cluster, 100),), timeout=0.0, retry=retry, max_grpc_timeout=0.0)
+    action = RouteAction(
+        (WeightedCluster(cluster, 100),), timeout=0.0, retry=retry, max_grpc_timeout=0.0, whole_stream=True
+    )
     route = RouteSpec("default", EVERY_PATH, action, operation=operation)
     return RouteConfigSpec(
         cluster,
