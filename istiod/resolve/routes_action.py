@@ -149,7 +149,7 @@ def forward(http: HTTPRoute, context: ActionContext) -> tuple[RouteAction, Heade
     """
     request, response, host = _route_headers(http.headers)
     destinations = _weighted(http.route or ())
-    if len(destinations) == 1:
+    if len(http.route) == 1:
         only_request, only_response, only_host = _route_headers(destinations[0].headers)
         request, response, host = _joined(request, only_request), _joined(response, only_response), host or only_host
         clusters: tuple[WeightedCluster, ...] = (WeightedCluster(_name(destinations[0], context), 100),)
@@ -235,9 +235,7 @@ def route_headers(http: HTTPRoute) -> tuple[HeaderOperations, HeaderOperations]:
 
 
 def _joined(first: HeaderOperations, second: HeaderOperations) -> HeaderOperations:
-    """Both, one after the other: what the second sets replaces what the first added."""
-    names = {name.lower() for name, _ in second.set}
-    first = replace(first, add=tuple(pair for pair in first.add if pair[0].lower() not in names))
+    """Both, one after the other. Envoy does all that set before all that add."""
     return HeaderOperations((*first.set, *second.set), (*first.add, *second.add), (*first.remove, *second.remove))
 
 

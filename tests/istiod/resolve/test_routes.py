@@ -341,6 +341,26 @@ def test_headers_of_a_route_and_then_of_its_destination(snapshot, view):
     assert first.set == (("x-a", "own"),)
 
 
+def test_a_destination_with_all_the_weight_of_two_keeps_its_headers(snapshot, view):
+    """Envoy applies them before those of the route, unlike those of a destination that is alone."""
+    own = "headers: {request: {set: {x-a: own}}}"
+    weighted = f"{{destination: {{host: b}}, weight: 100, {own}}}, {{destination: {{host: a}}, weight: 0}}"
+    alone = f"{{destination: {{host: b}}, {own}}}"
+    route = "headers: {request: {set: {x-a: route}}}"
+    for destinations, at_route, at_destination in ((weighted, ("route",), ("own",)), (alone, ("route", "own"), ())):
+        (found,) = routes_of_b(snapshot(rule(f"[{{{route}, route: [{destinations}]}}]")), view())
+        assert tuple(value for _, value in found.request_headers.set) == at_route
+        (cluster,) = found.action.clusters
+        assert (cluster.name, tuple(value for _, value in cluster.request_headers.set)) == (B, at_destination)
+
+
+def test_what_a_route_adds_stays_beside_what_its_destination_sets(snapshot, view):
+    """Envoy sets first and adds then, whatever their order."""
+    http = "[{headers: {request: {add: {x-a: route}}}, route: [{destination: {host: b}, headers: {request: {set: {x-a: own}}}}]}]"
+    (found,) = routes_of_b(snapshot(rule(http)), view())
+    assert (found.request_headers.set, found.request_headers.add) == ((("x-a", "own"),), (("x-a", "route"),))
+
+
 def test_a_foreign_host_is_on_port_80_and_where_the_services_of_its_rule_are(snapshot, view):
     other = service("other", ports=(ServicePort(8080, "http", Protocol.HTTP, 8080),))
     for hosts, ports in (("[shop.example.com]", ["80"]), ("[shop.example.com, other]", ["80", "8080"])):
