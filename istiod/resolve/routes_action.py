@@ -17,6 +17,7 @@ from istiod.api.headers import AUTHORITY, Headers
 from istiod.api.rules.http import GRPC_STATUSES
 from istiod.api.virtualservice import (
     CorsPolicy,
+    Delay,
     Destination,
     HTTPFaultInjection,
     HTTPRedirect,
@@ -283,19 +284,16 @@ def fault_spec(said: HTTPFaultInjection | None) -> FaultSpec | None:
     delay, abort = said.delay, said.abort
     spec = FaultSpec(
         delay=delay.fixed_delay if delay is not None else None,
-        delay_percent=_percent(delay),
+        delay_percent=_percent(delay) if delay is not None else 0.0,
         abort_status=(abort.http_status or None) if abort is not None else None,
         abort_grpc_status=_grpc_status(abort.grpc_status) if abort is not None else None,
-        abort_percent=_percent(abort),
+        abort_percent=abort.percentage.value if abort is not None and abort.percentage is not None else 0.0,
     )
     return spec if spec.delay is not None or spec.abort_status or spec.abort_grpc_status is not None else None
 
 
-def _percent(part: object) -> float:
-    percentage = getattr(part, "percentage", None)
-    if percentage is not None:
-        return float(percentage.value or 0.0)
-    return float(getattr(part, "percent", None) or 0.0)
+def _percent(delay: Delay) -> float:
+    return delay.percentage.value if delay.percentage is not None else float(delay.percent)
 
 
 def _grpc_status(text: str | None) -> int | None:

@@ -34,7 +34,7 @@ CRL_FILE = "has no effect: a revocation list counts in the Secret of credentialN
 # in a kind the message stands.
 NOT_BUILT: Mapping[type[BaseModel], Mapping[str, str]] = {
     virtualservice.Delay: {"exponential_delay": NOT_IN_ISTIO},
-    virtualservice.Abort: {"http2_error": NOT_IN_ISTIO},
+    virtualservice.Abort: dict.fromkeys(("http2_error", "percent"), NOT_IN_ISTIO),
     destinationrule.ClientTLSSettings: {"ca_crl": CRL_FILE},
     destinationrule.LoadBalancerSettings: {"zone_aware_lb_setting": IGNORED},
     destinationrule.OutlierDetection: {"outlier_detection_http_error_codes": NOT_IN_ISTIO},

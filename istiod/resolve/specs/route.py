@@ -88,8 +88,8 @@ class HashPolicy:
 @dataclass(frozen=True, slots=True)
 class RouteAction:
     """Forward to upstreams. `timeout` 0 = none; it counts from the end of the request on, or with `whole_stream` from
-    its beginning, which is what gRPC's own client knows; so does the deadline that a gRPC call brings along. At most one
-    rewrite is set; `regex_rewrite` is (pattern, substitution).
+    its beginning, which is what gRPC's own client knows; so does the deadline that a gRPC call brings along. At most
+    one rewrite is set; `regex_rewrite` is (pattern, substitution).
     """
 
     clusters: tuple[WeightedCluster, ...]

@@ -341,6 +341,12 @@ def test_headers_of_a_route_and_then_of_its_destination(snapshot, view):
     assert first.set == (("x-a", "own"),)
 
 
+def test_the_old_percent_counts_for_delays_and_not_for_aborts(snapshot, view):
+    http = "[{fault: {delay: {percent: 100, fixedDelay: 1s}, abort: {percent: 100, httpStatus: 500}}, route: [{destination: {host: b}}]}]"
+    (found,) = routes_of_b(snapshot(rule(http)), view())
+    assert (found.fault.delay_percent, found.fault.abort_percent) == (100.0, 0.0)
+
+
 def test_a_destination_with_all_the_weight_of_two_keeps_its_headers(snapshot, view):
     """Envoy applies them before those of the route, unlike those of a destination that is alone."""
     own = "headers: {request: {set: {x-a: own}}}"
