@@ -142,7 +142,7 @@ def _opened(snapshot: Snapshot, view: ProxyView, port: InboundPort) -> ListenerS
         port=port.number,
         direction=Direction.INBOUND,
         chains=chains,
-        tls_inspector=any(chain.match.transport_protocol for chain in chains),
+        tls_inspector=any(chain.match.transport_protocol == "tls" for chain in chains),
         http_inspector=port.protocol is Protocol.AUTO,
         filters_timeout=snapshot.mesh.protocol_detection_timeout or 0.0,
         continue_on_filters_timeout=True,
@@ -185,11 +185,7 @@ def _skips(ports: tuple[InboundPort, ...], modes: dict[int, MtlsMode]) -> Inspec
     ending = {port.number for port in ports if port.tls is not None}
     return InspectorSkip(
         tls_inspector=tuple(
-            sorted(
-                number
-                for number, mode in modes.items()
-                if mode is MtlsMode.DISABLE and number not in ending and not _sniffed(ports, number)
-            )
+            sorted(number for number, mode in modes.items() if mode is MtlsMode.DISABLE and number not in ending)
         ),
         http_inspector=tuple(sorted(number for number in modes if not _sniffed(ports, number))),
     )

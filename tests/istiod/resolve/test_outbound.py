@@ -79,6 +79,8 @@ def test_undeclared_protocol_is_detected_at_its_own_address(snapshot, view):
     auto = service("auto", ServicePort(9090, "auto", Protocol.AUTO), vips=("10.255.1.1",))
     found = listeners(snapshot(services=[auto]), view())["10.255.1.1_9090"]
     assert found.chains[0].handler.routes == "auto.test:9090"
+    # It would wait for five bytes, which a short word of a TCP protocol does not have.
+    assert (found.http_inspector, found.tls_inspector) == (True, False)
     assert found.http_inspector
     assert not found.tls_inspector  # it would wait for more bytes than a short line has
     # The default chain, as Envoy would not come back to one without a transport after the HTTP chain's "raw_buffer".
