@@ -220,6 +220,7 @@ class MeshConfig(Model):
     extension_providers: tuple[ExtensionProvider, ...] = ()
     default_providers: DefaultProviders = DefaultProviders()
     enable_tracing: bool = False
+    disable_envoy_listener_log: bool = False
     mesh_mtls: TLSConfig = Field(default=TLSConfig(), alias="meshMTLS")
     tls_defaults: TLSConfig = TLSConfig()
     default_traffic_policy: TrafficPolicy | None = None
@@ -231,7 +232,6 @@ class MeshConfig(Model):
 
     # Known to Istio, not followed yet: accepted, and named by `ignored_settings`.
     enable_prometheus_merge: bool | None = None
-    disable_envoy_listener_log: bool | None = None
     ingress_class: str | None = None
     ingress_controller_mode: str | None = None
     ingress_service: str | None = None
@@ -256,7 +256,7 @@ NOT_FOLLOWED: Mapping[type[Model], Mapping[str, str]] = {
     MeshConfig: dict.fromkeys(
         (
             "ca_certificates", "certificates", "ca", "enable_envoy_access_log_service", "ingress_selector",
-            "ingress_class", "ingress_controller_mode", "ingress_service", "disable_envoy_listener_log",
+            "ingress_class", "ingress_controller_mode", "ingress_service",
             "verify_certificate_at_client", "config_sources", "service_scope_configs", "proxy_listen_port",
             "proxy_inbound_listen_port", "enable_prometheus_merge",
         ),
@@ -365,7 +365,8 @@ def _log_format(mesh: MeshConfig) -> Iterator[Problem]:
         return
     labels = log_labels(mesh)
     if labels is None and mesh.access_log_format:
-        yield Problem("accessLogFormat", "is no JSON object", "write a JSON object, or set accessLogEncoding: TEXT")
+        message, fix = "is no JSON object: the default fields are logged", "write one, or set accessLogEncoding: TEXT"
+        yield Problem("accessLogFormat", message, fix, severity=Severity.WARNING)
     for name, value in (labels or {}).items():
         yield from check_label(value, f"accessLogFormat.{name[:80]}")
 

@@ -81,6 +81,22 @@ class OpenTelemetry(Model):
     dynatrace_sampler: dict[str, Any] | None = None
 
 
+class Datadog(Model):
+    """A Datadog agent."""
+
+    service: str
+    port: Port
+    max_tag_length: Count | None = None
+
+
+class SkyWalking(Model):
+    """A receiver of SkyWalking."""
+
+    service: str
+    port: Port
+    access_token: str = ""
+
+
 class LogFormat(Model):
     """A text, or fields of a JSON object; both are format strings."""
 
@@ -134,9 +150,9 @@ class ExtensionProvider(Model):
     envoy_http_als: EnvoyGrpcAls | None = None
     envoy_tcp_als: EnvoyGrpcAls | None = None
     prometheus: Prometheus | None = None
-    datadog: dict[str, Any] | None = None
+    datadog: Datadog | None = None
+    skywalking: SkyWalking | None = None
     lightstep: dict[str, Any] | None = None
-    skywalking: dict[str, Any] | None = None
     stackdriver: dict[str, Any] | None = None
     opencensus: dict[str, Any] | None = None
     sds: dict[str, Any] | None = None
@@ -156,7 +172,7 @@ BUILT_IN = (
     ExtensionProvider(name="stackdriver", stackdriver={}),
     ExtensionProvider(name="envoy", envoy_file_access_log=EnvoyFileAccessLog()),
 )
-NOT_BUILT = ("datadog", "lightstep", "skywalking", "stackdriver", "opencensus", "sds")
+NOT_BUILT = ("lightstep", "stackdriver", "opencensus", "sds")
 
 
 def kind_of(provider: ExtensionProvider) -> str:
@@ -220,7 +236,7 @@ def _check_kind(provider: ExtensionProvider, kind: str, path: str) -> Iterator[P
 
 
 _SERVED = frozenset(
-    {"zipkin", "opentelemetry", "envoy_otel_als", "envoy_http_als", "envoy_tcp_als"}
+    {"zipkin", "opentelemetry", "datadog", "skywalking", "envoy_otel_als", "envoy_http_als", "envoy_tcp_als"}
     | {"envoy_ext_authz_http", "envoy_ext_authz_grpc"}
 )
 _SERVICE = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.http_service_pb2 import HttpService
+from envoy.config.trace.v3.datadog_pb2 import DatadogConfig
 from envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
+from envoy.config.trace.v3.skywalking_pb2 import SkyWalkingConfig
 from envoy.config.trace.v3.zipkin_pb2 import ZipkinConfig
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
@@ -21,16 +23,21 @@ from google.protobuf.message import Message
 from istiod.encode.accesslog import grpc_service
 from istiod.encode.wire import duration, pack
 from istiod.resolve.specs.telemetry import (
+    DatadogTracer,
     GrpcTarget,
     HttpTarget,
     OtelTracer,
+    SkyWalkingTracer,
     SpanTag,
     TagKind,
+    Tracer,
     TracingSpec,
     ZipkinTracer,
 )
 
 Tracing = HttpConnectionManager.Tracing
+# `no_context_propagation: true` (field 13): Envoy knows it, the descriptors here do not yet.
+_NO_CONTEXT_PROPAGATION = bytes((13 << 3, 1))
 
 
 def tracing(spec: TracingSpec) -> Tracing:
@@ -42,6 +49,10 @@ def tracing(spec: TracingSpec) -> Tracing:
     if spec.max_path_length:
         result.max_path_tag_length.value = spec.max_path_length
     result.custom_tags.extend(_tag(tag) for tag in spec.tags)
+    if spec.upstream_span:
+        result.spawn_upstream_span.value = True
+    if not spec.propagates:
+        result.MergeFromString(_NO_CONTEXT_PROPAGATION)
     if spec.tracer is not None:
         name, config = _tracer(spec.tracer)
         result.provider.name = name
@@ -58,12 +69,18 @@ def request_id(spec: TracingSpec) -> RequestIDExtension | None:
     return RequestIDExtension(typed_config=pack(config))
 
 
-def _tracer(tracer: OtelTracer | ZipkinTracer) -> tuple[str, Message]:
+def _tracer(tracer: Tracer) -> tuple[str, Message]:
     match tracer:
         case OtelTracer():
             return "envoy.tracers.opentelemetry", _otel(tracer)
         case ZipkinTracer():
             return "envoy.tracers.zipkin", _zipkin(tracer)
+        case DatadogTracer():
+            return "envoy.tracers.datadog", DatadogConfig(
+                collector_cluster=tracer.cluster, collector_hostname=tracer.host, service_name=tracer.service_name
+            )
+        case SkyWalkingTracer():
+            return "envoy.tracers.skywalking", _skywalking(tracer)
 
 
 def _otel(tracer: OtelTracer) -> OpenTelemetryConfig:
@@ -91,6 +108,13 @@ def _zipkin(tracer: ZipkinTracer) -> ZipkinConfig:
     )
     result.shared_span_context.value = False
     result.collector_service.CopyFrom(_http_service(tracer.target))
+    return result
+
+
+def _skywalking(tracer: SkyWalkingTracer) -> SkyWalkingConfig:
+    result = SkyWalkingConfig(grpc_service=grpc_service(tracer.target))
+    if tracer.token:
+        result.client_config.backend_token = tracer.token
     return result
 
 

@@ -24,7 +24,7 @@ from istiod.snapshot import Snapshot
 
 MESH = "MeshConfig"
 _LOGS = frozenset({"envoy_file_access_log", "envoy_otel_als", "envoy_http_als", "envoy_tcp_als"})
-_TRACES = frozenset({"zipkin", "opentelemetry"})
+_TRACES = frozenset({"zipkin", "opentelemetry", "datadog", "skywalking"})
 _METRICS = frozenset({"prometheus"})
 _SERVED = (_LOGS | _TRACES) - {"envoy_file_access_log"}
 

@@ -28,6 +28,7 @@ from istiod.api.providers import (
 from istiod.memo import memo
 from istiod.resolve.scope import scope_of
 from istiod.resolve.specs.telemetry import (
+    DatadogTracer,
     FileLog,
     GrpcLog,
     GrpcTarget,
@@ -35,6 +36,8 @@ from istiod.resolve.specs.telemetry import (
     OtelLog,
     OtelTracer,
     Pairs,
+    SkyWalkingTracer,
+    Tracer,
     ZipkinTracer,
 )
 from istiod.snapshot import Snapshot
@@ -135,15 +138,19 @@ def _grpc(target: GrpcTarget, said: EnvoyGrpcAls, name: str, http: bool) -> Grpc
     )
 
 
-def tracer_of(snapshot: Snapshot, view: ProxyView, provider: ExtensionProvider) -> OtelTracer | ZipkinTracer | None:
+def tracer_of(snapshot: Snapshot, view: ProxyView, provider: ExtensionProvider) -> Tracer | None:
     """Where a provider's spans go; None if it takes none, or cannot be reached."""
-    said = provider.zipkin or provider.opentelemetry
+    said = provider.zipkin or provider.opentelemetry or provider.datadog or provider.skywalking
     upstream = upstream_of(snapshot, view, said.service, said.port) if said is not None else None
     if upstream is None:
         return None
     host, cluster = upstream
     if provider.opentelemetry is not None:
         return _otel(view, provider.opentelemetry, host, cluster)
+    if provider.datadog is not None:
+        return DatadogTracer(cluster, host, view.service_name)
+    if provider.skywalking is not None:
+        return SkyWalkingTracer(GrpcTarget(cluster, host), provider.skywalking.access_token)
     assert provider.zipkin is not None
     zipkin = provider.zipkin
     return ZipkinTracer(

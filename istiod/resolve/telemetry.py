@@ -28,12 +28,13 @@ from istiod.resolve.specs.telemetry import (
     AccessLogSpec,
     LogEvent,
     PeerExchange,
+    SkyWalkingTracer,
     SpanTag,
     TagKind,
     TracingSpec,
 )
 from istiod.snapshot import Snapshot
-from istiod.view.proxy import ProxyView
+from istiod.view.proxy import ProxyType, ProxyView
 
 T = TypeVar("T")
 ServiceOf = Callable[[str], ServiceRef | None]
@@ -206,6 +207,8 @@ def _tracing(
         _tags(_last(tracing.custom_tags for tracing in said) or proxies.custom_tags, istio_tags is not False),
         _longest_path(provider) or proxies.max_path_tag_length,
         by_request_id is not False,
+        upstream_span=view.type is ProxyType.ROUTER or isinstance(tracer, SkyWalkingTracer),
+        propagates=not _last(tracing.disable_context_propagation for tracing in said),
     )
 
 
@@ -221,7 +224,7 @@ def _mesh_tracing(snapshot: Snapshot, view: ProxyView, proxies: ProxyTracing) ->
 
 
 def _longest_path(provider: ExtensionProvider) -> int:
-    said = provider.zipkin or provider.opentelemetry
+    said = provider.zipkin or provider.opentelemetry or provider.datadog
     return (said.max_tag_length if said is not None else 0) or 0
 
 

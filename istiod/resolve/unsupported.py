@@ -25,7 +25,6 @@ from istiod.snapshot import Snapshot
 IGNORED = "has no effect yet"
 NO_DEPLOYMENT = "has no effect, as nothing is deployed for a Gateway"
 NOT_IN_ISTIO = "has no effect, as in Istio, whose istiod does not follow it either"
-NOT_IN_ENVOY = "has no effect: stock Envoy cannot do it"
 AT_THE_END = "has no effect: bytes are counted when a connection ends"
 STILL_VERIFIED = "has no effect: certificates of clients are verified where the mode asks for them"
 CRL_FILE = "has no effect: a revocation list counts in the Secret of credentialName (ca.crl) only"
@@ -45,7 +44,6 @@ NOT_BUILT: Mapping[type[BaseModel], Mapping[str, str]] = {
     envoyfilter.ListenerMatch: {"port_name": IGNORED},
     proxyconfig.ProxyConfig: {"concurrency": IGNORED, "environment_variables": IGNORED, "image": IGNORED},
     sidecar.SidecarPort: {"target_port": NOT_IN_ISTIO},
-    telemetry.Tracing: {"disable_context_propagation": NOT_IN_ENVOY},
     telemetry.Metrics: {"reporting_interval": AT_THE_END},
     gatewayclass.GatewayClass: {"parameters_ref": NO_DEPLOYMENT},
     kubernetes_gateway.Gateway: {

@@ -67,7 +67,7 @@ def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
 
 def service_name_of(proxy: Proxy, mesh: MeshConfig) -> str:
     """The name of a workload in traces, where some provider has to be told it; else "", which more proxies share."""
-    if not any(provider.opentelemetry is not None for provider in mesh.extension_providers):
+    if not any(provider.opentelemetry or provider.datadog for provider in mesh.extension_providers):
         return ""
     workload = proxy.metadata.get("WORKLOAD_NAME", "") or proxy.name
     canonical = proxy.labels.get("service.istio.io/canonical-name", "") or workload

@@ -138,18 +138,41 @@ class ZipkinTracer:
 
 
 @dataclass(frozen=True, slots=True)
+class DatadogTracer:
+    """Spans sent to a Datadog agent."""
+
+    cluster: str
+    host: str
+    service_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SkyWalkingTracer:
+    """Spans sent to SkyWalking's receiver. `token` "" = none is asked for."""
+
+    target: GrpcTarget
+    token: str = ""
+
+
+Tracer = OtelTracer | ZipkinTracer | DatadogTracer | SkyWalkingTracer
+
+
+@dataclass(frozen=True, slots=True)
 class TracingSpec:
     """Spans of a connection manager. `tracer` None = the one of the proxy's bootstrap. `sampling` in percent.
 
     `max_path_length` 0 = Envoy's default. `by_request_id` None = the trace's decision stays out of `x-request-id`
-    only where Envoy's default does so; else whether the decision is taken from it.
+    only where Envoy's default does so; else whether the decision is taken from it. `upstream_span`: each request that
+    is sent on has a span of its own. `propagates` False = the trace's headers are left as they came.
     """
 
-    tracer: OtelTracer | ZipkinTracer | None
+    tracer: Tracer | None
     sampling: float
     tags: tuple[SpanTag, ...] = ()
     max_path_length: int = 0
     by_request_id: bool | None = None
+    upstream_span: bool = False
+    propagates: bool = True
 
 
 class Fact(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from federation.model.findings import Severity
+from istiod.api.meshconfig import log_labels
 from istiod.api.parse import parse_documents, parse_mesh_config
 from istiod.api.telemetry import Telemetry
 
@@ -140,7 +141,6 @@ MESH_WRONG = (
      "is no format string: '%CEL(1 +)%' holds no CEL expression: it ends too early"),
     ("extensionProviders: [{name: p, envoyHttpAls: {service: a, port: 1, additionalResponseHeadersToLog: ['']}}]",
      "extensionProviders[0].envoyHttpAls.additionalResponseHeadersToLog[0]", "has no name"),
-    ("{accessLogEncoding: JSON, accessLogFormat: '[]'}", "accessLogFormat", "is no JSON object"),
     ("{accessLogEncoding: JSON, accessLogFormat: '{\"a\": \"%X\"}'}", "accessLogFormat.a",
      "is no format string: '%' at character 1 begins no command"),
     ("defaultConfig: {tracing: {sampling: -1}}", "defaultConfig.tracing.sampling",
@@ -160,7 +160,7 @@ def test_wrong_mesh_config(text: str, path: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("extensionProviders: [{name: p, datadog: {}}]", "extensionProviders[0].datadog"),
+        ("extensionProviders: [{name: p, lightstep: {}}]", "extensionProviders[0].lightstep"),
         ("extensionProviders: [" + OTEL + "dynatraceSampler: {}}}]",
          "extensionProviders[0].opentelemetry.dynatraceSampler"),
         ("extensionProviders: [" + OTEL + "http: {headers: [{name: a, envName: B}]}}}]",
@@ -172,3 +172,12 @@ def test_what_has_no_effect_is_said(text: str, path: str) -> None:
     mesh, findings = parse_mesh_config(text, "m")
     assert mesh is not None
     assert [(finding.path, finding.code) for finding in findings] == [(path, "SettingIgnored")]
+
+
+@pytest.mark.parametrize("text", ["[]", "%REQ(:PATH)%"])
+def test_json_logs_have_the_default_fields_where_the_format_is_none(text: str) -> None:
+    mesh, findings = parse_mesh_config(f"{{accessLogEncoding: JSON, accessLogFormat: '{text}'}}", "m")
+    assert mesh is not None
+    assert log_labels(mesh) is None
+    (finding,) = findings
+    assert (finding.severity, finding.path) == (Severity.WARNING, "accessLogFormat")

@@ -12,12 +12,14 @@ from federation.model.labels import Labels
 from federation.model.service import Protocol, ServicePort
 from federation.model.workload import Endpoint
 from istiod.api.telemetry import WorkloadMode
+from istiod.encode.tracing import tracing
 from istiod.resolve.config import resolve_endpoints, resolve_view
 from istiod.resolve.provider_findings import provider_findings
 from istiod.resolve.reach import reaches
 from istiod.resolve.specs.listener import HttpConnection, ListenerSpec, TcpProxy
 from istiod.resolve.specs.telemetry import (
     AccessLogSpec,
+    DatadogTracer,
     FileLog,
     GrpcLog,
     GrpcTarget,
@@ -25,8 +27,10 @@ from istiod.resolve.specs.telemetry import (
     LogEvent,
     OtelTracer,
     PeerExchange,
+    SkyWalkingTracer,
     StatsLog,
     TagKind,
+    TracingSpec,
     ZipkinTracer,
 )
 from istiod.resolve.telemetry import Told, exchanges, told
@@ -44,6 +48,8 @@ PROVIDERS = [
     {"name": "als", "envoyHttpAls": {"service": COLLECTOR.host, "port": 4317}},
     {"name": "zipkin", "zipkin": {"service": COLLECTOR.host, "port": 9411}},
     {"name": "otel", "opentelemetry": {"service": f"obs/{COLLECTOR.host}", "port": 4317, "maxTagLength": 7}},
+    {"name": "datadog", "datadog": {"service": COLLECTOR.host, "port": 9411, "maxTagLength": 5}},
+    {"name": "skywalking", "skywalking": {"service": COLLECTOR.host, "port": 4317, "accessToken": "t"}},
     {"name": "lost", "zipkin": {"service": "nowhere.obs", "port": 9411}},
 ]
 ROOT, HERE = "istio-system", "apps"
@@ -164,6 +170,37 @@ def test_the_mesh_has_defaults_for_traces(side: Make, view: Callable[..., ProxyV
     assert otel is not None
     assert isinstance(otel.tracer, OtelTracer)
     assert (otel.tracer.service_name, otel.sampling, otel.max_path_length) == ("a.apps", 1.0, 7)
+
+
+def test_tracers_of_datadog_and_skywalking(world: Any, view: Callable[..., ProxyView]) -> None:
+    def found(name: str) -> TracingSpec | None:
+        return told(world(defaultProviders={"tracing": [name]}), view(service_name="a.apps"), CLIENT).tracing
+
+    datadog, skywalking = found("datadog"), found("skywalking")
+    assert datadog is not None
+    assert datadog.tracer == DatadogTracer(f"outbound|9411||{COLLECTOR.host}", COLLECTOR.host, "a.apps")
+    assert (datadog.max_path_length, datadog.upstream_span) == (5, False)
+    assert skywalking is not None
+    target = GrpcTarget(f"outbound|4317||{COLLECTOR.host}", COLLECTOR.host)
+    assert skywalking.tracer == SkyWalkingTracer(target, "t")
+    assert skywalking.upstream_span
+
+
+def test_routers_have_a_span_for_what_they_send_on(world: Any, view: Callable[..., ProxyView]) -> None:
+    snapshot = world(defaultProviders={"tracing": ["zipkin"]})
+    kinds = (ProxyType.SIDECAR, ProxyType.ROUTER)
+    sidecar, router = (told(snapshot, view(type=kind), CLIENT).tracing for kind in kinds)
+    assert sidecar is not None
+    assert router is not None
+    assert (sidecar.upstream_span, router.upstream_span) == (False, True)
+
+
+def test_traces_that_are_not_passed_on(side: Make) -> None:
+    here = telemetry("{tracing: [{providers: [{name: zipkin}], disableContextPropagation: true}]}")
+    said = side(here).tracing
+    assert said is not None
+    assert not said.propagates
+    assert tracing(said).SerializeToString().endswith(b"\x68\x01")
 
 
 @pytest.mark.parametrize(
