@@ -18,6 +18,7 @@ from istiod.encode.patch_merge import merge
 from istiod.resolve.patches import routes_match
 from istiod.resolve.specs.patch import PatchRef, PatchSpec, RouteTarget
 
+_ADDS = frozenset({Operation.ADD, Operation.INSERT_FIRST, Operation.INSERT_BEFORE, Operation.INSERT_AFTER})
 _ACTIONS = {
     "route": RouteAction.ROUTE,
     "redirect": RouteAction.REDIRECT,
@@ -43,8 +44,10 @@ def patch_configuration(routes: RouteConfiguration, patches: Iterable[PatchSpec]
     for patch in hosts:
         if patch.operation is not Operation.ADD:
             done |= _patch_hosts(routes, patch)
+    # What is added comes last, as in Istio, so that it is as the patch has it, and nothing is merged into it.
+    inside = sorted(by_kind.get(ApplyTo.HTTP_ROUTE, ()), key=lambda patch: patch.operation in _ADDS)
     for host in routes.virtual_hosts:
-        for patch in by_kind.get(ApplyTo.HTTP_ROUTE, ()):
+        for patch in inside:
             if _is_host(patch, host) and _patch_route(host, patch):
                 done.add(patch.ref)
     for patch in hosts:

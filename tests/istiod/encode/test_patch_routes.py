@@ -134,3 +134,17 @@ def test_a_route_that_is_not_there(operation: Operation) -> None:
     value = None if operation is Operation.REMOVE else ADDED_ROUTE
     assert patch_configuration(made, [patch(ApplyTo.HTTP_ROUTE, operation, value, route="nobody")]) == frozenset()
     assert made == routes()
+
+
+def test_routes_that_are_added_stay_as_they_are() -> None:
+    made = routes()
+    add = patch(ApplyTo.HTTP_ROUTE, Operation.INSERT_FIRST, ADDED_ROUTE, host="a:80")
+    merge = patch(ApplyTo.HTTP_ROUTE, Operation.MERGE, {"request_headers_to_remove": ["x"]}, host="a:80")
+    remove = patch(ApplyTo.HTTP_ROUTE, Operation.REMOVE, host="a:80", route="one")
+    patch_configuration(made, [add, merge, remove])
+    found = made.virtual_hosts[0].routes
+    assert [(route.name, len(route.request_headers_to_remove)) for route in found] == [
+        ("added", 0),
+        ("two", 1),
+        ("three", 1),
+    ]
