@@ -22,9 +22,12 @@ _KEPT = frozenset({Kind.NAMESPACE, Kind.SECRET, Kind.MESH_CONFIG, Kind.MESH_NETW
 
 
 def discovered(tables: Tables) -> Tables:
-    """The tables with objects of selected namespaces only; all of them where nothing is said."""
+    """The tables with objects of selected namespaces only; all of them where nothing is said.
+
+    Labels are those of Namespace objects: where there are none at all, as with files, nothing is selected by them.
+    """
     mesh: MeshConfig | None = tables.of(Kind.MESH_CONFIG).get(MESH_KEY)
-    if mesh is None or not mesh.discovery_selectors:
+    if mesh is None or not mesh.discovery_selectors or not tables.of(Kind.NAMESPACE):
         return tables
     chosen = _chosen(tables.of(Kind.NAMESPACE), mesh)
     kept = {kind: table if kind in _KEPT else _within(table, chosen) for kind, table in tables.by_kind.items()}

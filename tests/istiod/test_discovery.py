@@ -65,3 +65,9 @@ def test_unchanged_tables_stay_the_same():
     once, again = discovered(said), discovered(said)
     assert once.of(Kind.VIRTUAL_SERVICE) is again.of(Kind.VIRTUAL_SERVICE)
     assert NamespacedName("in", "v") in once.of(Kind.VIRTUAL_SERVICE)
+
+
+def test_selectors_select_nothing_where_no_namespace_is_known() -> None:
+    found = tables({"matchLabels": {"mesh": "yes"}})
+    without = Tables({kind: table for kind, table in found.by_kind.items() if kind != Kind.NAMESPACE})
+    assert discovered(without) is without
