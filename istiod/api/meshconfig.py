@@ -20,7 +20,7 @@ from istiod.api.formats import format_problem
 from istiod.api.gateway import CIPHER_SUITES, TLSProtocol
 from istiod.api.problems import Problem, is_network
 from istiod.api.providers import DefaultProviders, ExtensionProvider, check_label, check_providers
-from istiod.api.proxysettings import ProxyHeaders, Topology
+from istiod.api.proxysettings import ConnectionSettings, ProxyHeaders, Topology
 from istiod.api.proxytracing import ProxyTracing, check_proxy_tracing
 from istiod.api.rules.destinationrule import check_locality, check_policy
 from istiod.api.rules.values import check_duration, is_host, is_ip, is_label
@@ -190,6 +190,8 @@ class ProxyConfig(Model):
     image: dict[str, Any] | None = None
     private_key_provider: dict[str, Any] | None = None
     proxy_headers: ProxyHeaders | None = None
+    connection_settings: ConnectionSettings | None = None
+    stats_compression: bool | None = None
 
 
 class MeshConfig(Model):
@@ -245,11 +247,16 @@ class MeshConfig(Model):
     verify_certificate_at_client: bool | None = None
     config_sources: tuple[dict[str, Any], ...] = ()
     service_scope_configs: tuple[dict[str, Any], ...] = ()
+    service_entry_visibility: dict[str, Any] | None = None
+    hbone_idle_timeout: Duration | None = None
+    zone_aware_lb_setting: dict[str, Any] | None = None
 
 
 _AT_START = "is for whoever starts the proxy; istiod does nothing with it"
 _UNUSED = "has no effect yet"
-_FOLLOWED = {"tracing", "tracing_service_name", "zipkin_address", "gateway_topology", "proxy_headers"}
+_FOLLOWED = {
+    "tracing", "tracing_service_name", "zipkin_address", "gateway_topology", "proxy_headers", "connection_settings",
+}  # fmt: skip
 
 # Message -> Python name of the field -> what happens where it is set. docs/compatibility.md is made of it too.
 NOT_FOLLOWED: Mapping[type[Model], Mapping[str, str]] = {
@@ -258,7 +265,8 @@ NOT_FOLLOWED: Mapping[type[Model], Mapping[str, str]] = {
             "ca_certificates", "certificates", "ca", "enable_envoy_access_log_service", "ingress_selector",
             "ingress_class", "ingress_controller_mode", "ingress_service",
             "verify_certificate_at_client", "config_sources", "service_scope_configs", "proxy_listen_port",
-            "proxy_inbound_listen_port", "enable_prometheus_merge",
+            "proxy_inbound_listen_port", "enable_prometheus_merge", "service_entry_visibility", "hbone_idle_timeout",
+            "zone_aware_lb_setting",
         ),
         _UNUSED,
     ),
@@ -267,6 +275,13 @@ NOT_FOLLOWED: Mapping[type[Model], Mapping[str, str]] = {
         **dict.fromkeys(("sds", "envoy_access_log_service", "envoy_metrics_service"), _UNUSED),
     },
     ProxyHeaders: {"metadata_exchange_headers": _UNUSED},
+    ConnectionSettings: dict.fromkeys(
+        (
+            "cluster_per_connection_buffer_limit_bytes", "listener_connection_limit",
+            "global_downstream_connection_limit",
+        ),
+        "has no effect, as in Istio, whose istiod does not follow it either",
+    ),
     ProxyTracing: dict.fromkeys(proxytracing.NOT_BUILT, _UNUSED),
     ExtensionProvider: dict.fromkeys(providers.NOT_BUILT, _UNUSED),
 }  # fmt: skip
@@ -276,8 +291,10 @@ _OURS_TOO = {"proxy_listen_port": 15001, "proxy_inbound_listen_port": 15006}
 def ignored_settings(mesh: MeshConfig) -> Iterator[Problem]:
     """Settings that were given and that istiod does nothing with."""
     headers = mesh.default_config.proxy_headers or ProxyHeaders()
+    connections = mesh.default_config.connection_settings or ConnectionSettings()
     messages: tuple[tuple[Model, str], ...] = (
         (mesh, ""), (mesh.default_config, "defaultConfig."), (headers, "defaultConfig.proxyHeaders."),
+        (connections, "defaultConfig.connectionSettings."),
     )  # fmt: skip
     for message, path in messages:
         for name, what in NOT_FOLLOWED[type(message)].items():

@@ -69,6 +69,13 @@ class Zipkin(Model):
     trace_context_option: TraceContextOption = TraceContextOption.USE_B3
 
 
+class AttributeEnrichment(StrEnum):
+    """Whose rules say what a workload is called in traces."""
+
+    ISTIO_CANONICAL = "ISTIO_CANONICAL"
+    OTEL_SEMANTIC_CONVENTIONS = "OTEL_SEMANTIC_CONVENTIONS"
+
+
 class OpenTelemetry(Model):
     """An OpenTelemetry collector of traces."""
 
@@ -78,6 +85,7 @@ class OpenTelemetry(Model):
     http: HttpService | None = None
     grpc: GrpcService | None = None
     resource_detectors: ResourceDetectors | None = None
+    service_attribute_enrichment: AttributeEnrichment = AttributeEnrichment.ISTIO_CANONICAL
     dynatrace_sampler: dict[str, Any] | None = None
 
 
@@ -252,6 +260,8 @@ def _check_opentelemetry(said: OpenTelemetry, path: str) -> Iterator[Problem]:
         yield from _check_exports(said.grpc.initial_metadata, f"{path}.grpc.initialMetadata")
     if said.dynatrace_sampler is not None:
         yield _ignored(f"{path}.dynatraceSampler")
+    if said.service_attribute_enrichment is not AttributeEnrichment.ISTIO_CANONICAL:
+        yield _ignored(f"{path}.serviceAttributeEnrichment")
     if said.resource_detectors is not None and said.resource_detectors.dynatrace is not None:
         yield _ignored(f"{path}.resourceDetectors.dynatrace")
 

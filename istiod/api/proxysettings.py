@@ -1,14 +1,18 @@
-"""Parts of ProxyConfig that decide what a proxy does with headers and at an edge: `gatewayTopology`, `proxyHeaders`.
+"""Parts of ProxyConfig that decide what a proxy does with its connections: `gatewayTopology`, `proxyHeaders` and
+`connectionSettings`.
 
 Given mesh-wide in MeshConfig `defaultConfig`, or by one proxy in its node metadata (`PROXY_CONFIG`). Rules: Istio's
-ProxyConfig reference. Models only; `istiod.resolve.headers` follows them.
+ProxyConfig reference. Models only; `istiod.resolve.headers` and `istiod.resolve.connection_settings` follow them.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from istiod.api.fields import Count, Model
+from pydantic import Field
+
+from istiod.api.fields import Count, Duration, Model
 
 
 class ForwardClientCertDetails(StrEnum):
@@ -89,3 +93,56 @@ class ProxyHeaders(Model):
     preserve_http1_header_case: bool | None = None
     x_forwarded_host: Enabled | None = None
     x_forwarded_port: Enabled | None = None
+
+
+class ConnectionProfile(StrEnum):
+    """What counts where a setting of connections is not given: nothing, or Envoy's advice for gateways at an edge."""
+
+    SIDECAR = "SIDECAR"
+    EDGE = "EDGE"
+
+
+class UnderscoresAction(StrEnum):
+    """What happens to requests that have headers with underscores in their names."""
+
+    UNSPECIFIED = "HEADERS_WITH_UNDERSCORES_UNSPECIFIED"
+    ALLOW = "HEADERS_WITH_UNDERSCORES_ALLOW"
+    REJECT_REQUEST = "HEADERS_WITH_UNDERSCORES_REJECT_REQUEST"
+    DROP_HEADER = "HEADERS_WITH_UNDERSCORES_DROP_HEADER"
+
+
+class EscapedSlashesAction(StrEnum):
+    """What happens to requests whose path has `%2F` or `%5C` in it."""
+
+    UNSPECIFIED = "PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED"
+    KEEP_UNCHANGED = "KEEP_UNCHANGED"
+    REJECT_REQUEST = "REJECT_REQUEST"
+    UNESCAPE_AND_REDIRECT = "UNESCAPE_AND_REDIRECT"
+    UNESCAPE_AND_FORWARD = "UNESCAPE_AND_FORWARD"
+
+
+Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
+Window = Annotated[int, Field(ge=2**16 - 1, le=2**31 - 1)]
+
+
+class ConnectionSettings(Model):
+    """Limits of connections from callers. What is given goes before the profile and MeshConfig `pathNormalization`."""
+
+    profile: ConnectionProfile = ConnectionProfile.SIDECAR
+    listener_per_connection_buffer_limit_bytes: Count | None = None
+    cluster_per_connection_buffer_limit_bytes: Count | None = None
+    http_idle_timeout: Duration | None = None
+    http_max_connection_duration: Duration | None = None
+    http_drain_timeout: Duration | None = None
+    http_request_timeout: Duration | None = None
+    http_request_headers_timeout: Duration | None = None
+    http_stream_idle_timeout: Duration | None = None
+    http_max_stream_duration: Duration | None = None
+    http_max_concurrent_streams: Positive | None = None
+    http2_initial_stream_window_size: Window | None = None
+    http2_initial_connection_window_size: Window | None = None
+    http_headers_with_underscores_action: UnderscoresAction = UnderscoresAction.UNSPECIFIED
+    http_merge_slashes: bool | None = None
+    http_path_with_escaped_slashes_action: EscapedSlashesAction = EscapedSlashesAction.UNSPECIFIED
+    listener_connection_limit: Positive | None = None
+    global_downstream_connection_limit: Positive | None = None

@@ -31,7 +31,10 @@ _SAID: Mapping[Any, Mapping[str, str]] = {
     filters.GRPCFilter: {"extension_ref": _ANSWERS_500},
     destinationrule.OutlierDetection: {"consecutive_errors": "has no effect; consecutive5xxErrors took its place"},
     providers.HttpHeader: {"env_name": "has no effect yet"},
-    providers.OpenTelemetry: {"dynatrace_sampler": "has no effect yet"},
+    providers.OpenTelemetry: {
+        "dynatrace_sampler": "has no effect yet",
+        "service_attribute_enrichment": "has no effect yet but for ISTIO_CANONICAL",
+    },
     providers.ResourceDetectors: {"dynatrace": "has no effect yet"},
 }
 WITHOUT_EFFECT: Mapping[Any, Mapping[str, str]] = {**NOT_BUILT, **NOT_FOLLOWED, **_SAID}

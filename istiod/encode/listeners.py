@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envoy.config.core.v3.base_pb2 import TrafficDirection
+from envoy.config.core.v3.protocol_pb2 import HttpProtocolOptions
 from envoy.config.listener.v3.listener_components_pb2 import (
     Filter,
     FilterChain,
@@ -41,6 +42,7 @@ from istiod.resolve.specs.authz import Authorization, CheckSpec
 from istiod.resolve.specs.listener import (
     ChainMatch,
     ClientCert,
+    ConnectionLimits,
     Direction,
     FilterChainSpec,
     HttpConnection,
@@ -84,6 +86,8 @@ def listener(spec: ListenerSpec) -> Listener:
         result.bind_to_port.value = False
     if spec.use_original_dst:
         result.use_original_dst.value = True
+    if spec.buffer_limit is not None:
+        result.per_connection_buffer_limit_bytes.value = spec.buffer_limit
     if spec.exact_balance:
         result.connection_balance_config.exact_balance.SetInParent()
     _listener_filters(result, spec)
@@ -221,6 +225,7 @@ def connection_manager(spec: HttpConnection) -> HttpConnectionManager:
         result.merge_slashes = True
     if spec.path_normalization == "DECODE_AND_MERGE_SLASHES":
         result.path_with_escaped_slashes_action = HttpConnectionManager.UNESCAPE_AND_FORWARD
+    _limits(result, spec.limits)
     if spec.tracing is not None:
         result.tracing.CopyFrom(tracing(spec.tracing))
         extension = request_id(spec.tracing)
@@ -247,6 +252,37 @@ def _timeouts(result: HttpConnectionManager, spec: HttpConnection) -> None:
         result.common_http_protocol_options.idle_timeout.CopyFrom(duration(spec.idle_timeout))
     if spec.request_timeout is not None:
         result.request_timeout.CopyFrom(duration(spec.request_timeout))
+
+
+def _limits(result: HttpConnectionManager, spec: ConnectionLimits) -> None:
+    """What goes before the settings that are there already."""
+    common, http2 = result.common_http_protocol_options, result.http2_protocol_options
+    for time, said in (
+        (common.idle_timeout, spec.idle_timeout),
+        (common.max_connection_duration, spec.max_duration),
+        (common.max_stream_duration, spec.max_stream_duration),
+        (result.drain_timeout, spec.drain_timeout),
+        (result.request_timeout, spec.request_timeout),
+        (result.request_headers_timeout, spec.request_headers_timeout),
+        (result.stream_idle_timeout, spec.stream_idle_timeout),
+    ):
+        if said is not None:
+            time.CopyFrom(duration(said))
+    for number, value in (
+        (http2.max_concurrent_streams, spec.max_concurrent_streams),
+        (http2.initial_stream_window_size, spec.stream_window),
+        (http2.initial_connection_window_size, spec.connection_window),
+    ):
+        if value is not None:
+            number.value = value
+    if spec.underscores:
+        action = HttpProtocolOptions.HeadersWithUnderscoresAction.Value(spec.underscores)
+        common.headers_with_underscores_action = action
+    if spec.merge_slashes is not None:
+        result.merge_slashes = spec.merge_slashes
+    if spec.escaped_slashes:
+        slashes = HttpConnectionManager.PathWithEscapedSlashesAction.Value(spec.escaped_slashes)
+        result.path_with_escaped_slashes_action = slashes
 
 
 def _tcp_proxy(spec: TcpProxy) -> EnvoyTcpProxy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from federation.model.service import Protocol
 from istiod.api.meshconfig import MeshConfig
+from istiod.resolve.connection_settings import connection_limits
 from istiod.resolve.headers import with_caller, with_headers, with_topology
 from istiod.resolve.jwt import jwt_spec
 from istiod.resolve.specs.dns import DnsCacheSpec
@@ -66,6 +67,7 @@ def inbound_http(
         accept_http10=view.http10,
         grpc_web=protocol is Protocol.GRPC_WEB,
         path_normalization=path_normalization(snapshot.mesh),
+        limits=connection_limits(snapshot, view),
         jwt=jwt_spec(snapshot, view),
     )
     return with_caller(connection, snapshot, view)
@@ -83,6 +85,7 @@ def outbound_http(
         accept_http10=view.http10,
         grpc_web=grpc_web,
         path_normalization=path_normalization(snapshot.mesh),
+        limits=connection_limits(snapshot, view),
     )
     return with_headers(connection, snapshot, view)
 
@@ -97,6 +100,7 @@ def gateway_http(snapshot: Snapshot, view: ProxyView, port: int, route: str) -> 
         use_remote_address=True,
         accept_http10=view.http10,
         path_normalization=path_normalization(snapshot.mesh),
+        limits=connection_limits(snapshot, view),
         jwt=jwt_spec(snapshot, view),
     )
     return with_topology(connection, snapshot, view)

@@ -14,6 +14,7 @@ from federation.model.service import Protocol
 from istiod.api.gateway import GatewayTLSMode
 from istiod.resolve.authz import guard_of
 from istiod.resolve.connection import dns_cache, gateway_http
+from istiod.resolve.connection_settings import buffer_limit
 from istiod.resolve.eastwest import passthrough_chain
 from istiod.resolve.gateway_routes import gateway_routes, route_name
 from istiod.resolve.gateway_servers import GatewayServer, OpenPort
@@ -65,6 +66,7 @@ def _listener(snapshot: Snapshot, view: ProxyView, port: OpenPort, chains: Seque
         chains=tuple(chains),
         tls_inspector=sniffing,
         proxy_protocol_filter=topology(snapshot, view).proxy_protocol is not None,
+        buffer_limit=buffer_limit(snapshot, view),
         additional_addresses=("::",) if view.ipv4 and view.ipv6 and not port.bind else (),
     )
 

@@ -59,6 +59,7 @@ def view_of(proxy: Proxy, snapshot: Snapshot) -> ProxyView:
         ipv6=True in families,
         topology=proxy.topology,
         proxy_headers=proxy.proxy_headers,
+        connection_settings=proxy.connection_settings,
         envoy_version=proxy.envoy_version,
         metadata=Labels({key: value for key, value in proxy.metadata.items() if key in asked}),
         service_name=service_name_of(proxy, snapshot.mesh),

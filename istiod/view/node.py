@@ -18,7 +18,7 @@ from federation.model.labels import Labels
 from federation.model.locality import Locality
 from federation.model.workload import CLUSTER_LABEL, NETWORK_LABEL
 from istiod.api.fields import Model
-from istiod.api.proxysettings import ProxyHeaders, Topology
+from istiod.api.proxysettings import ConnectionSettings, ProxyHeaders, Topology
 from istiod.registry.contribution import REGION_LABEL, SUBZONE_LABEL, ZONE_LABEL, locality_from
 from istiod.view.proxy import Proxy, ProxyType
 
@@ -62,6 +62,7 @@ def proxy_from_node(
         interception=read.text("INTERCEPTION_MODE") or "REDIRECT",
         topology=read.setting("gatewayTopology", Topology),
         proxy_headers=read.setting("proxyHeaders", ProxyHeaders),
+        connection_settings=read.setting("connectionSettings", ConnectionSettings),
         envoy_version=envoy_version,
         metadata=read.texts(),
     )

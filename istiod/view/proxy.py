@@ -13,7 +13,7 @@ from federation.model.labels import NO_LABELS, Labels
 from federation.model.locality import NO_LOCALITY, Locality
 from federation.model.names import ServiceKey
 from federation.model.service import ServicePort
-from istiod.api.proxysettings import ProxyHeaders, Topology
+from istiod.api.proxysettings import ConnectionSettings, ProxyHeaders, Topology
 
 
 class ProxyType(StrEnum):
@@ -46,6 +46,7 @@ class Proxy:
     interception: str = "REDIRECT"
     topology: Topology | None = None  # its own settings, in place of the mesh's
     proxy_headers: ProxyHeaders | None = None
+    connection_settings: ConnectionSettings | None = None
     envoy_version: tuple[int, int] | None = None
     metadata: Labels = NO_LABELS  # texts of the node's metadata
 
@@ -84,6 +85,7 @@ class ProxyView:
     ipv6: bool = False
     topology: Topology | None = None
     proxy_headers: ProxyHeaders | None = None
+    connection_settings: ConnectionSettings | None = None
     envoy_version: tuple[int, int] | None = None
     metadata: Labels = NO_LABELS
     service_name: str = ""  # in traces, where these name their proxy

@@ -36,6 +36,31 @@ class ClientCert(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What a connection manager keeps to, over its other settings. Times in seconds, windows in bytes, None = not said.
+
+    `underscores` and `escaped_slashes` are Envoy's words for what is done with such headers and paths, "" = not said.
+    """
+
+    idle_timeout: float | None = None
+    max_duration: float | None = None
+    drain_timeout: float | None = None
+    request_timeout: float | None = None
+    request_headers_timeout: float | None = None
+    stream_idle_timeout: float | None = None
+    max_stream_duration: float | None = None
+    max_concurrent_streams: int | None = None
+    stream_window: int | None = None
+    connection_window: int | None = None
+    underscores: str = ""
+    merge_slashes: bool | None = None
+    escaped_slashes: str = ""
+
+
+NO_LIMITS = ConnectionLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class HttpConnection:
     """An HTTP connection manager. `routes` is a route configuration inline, or the name of one served by RDS.
 
@@ -69,6 +94,7 @@ class HttpConnection:
     path_normalization: str = (
         "BASE"  # Istio's MeshConfig.pathNormalization words: NONE, BASE, MERGE_SLASHES, DECODE_AND_MERGE_SLASHES
     )
+    limits: ConnectionLimits = NO_LIMITS
     jwt: JwtSpec | None = None
     authorization: Authorization = NO_AUTHORIZATION
     proxyless: bool = False  # for gRPC's own xDS client: router only
@@ -166,5 +192,6 @@ class ListenerSpec:
     additional_addresses: tuple[str, ...] = ()
     access_logs: tuple[AccessLogSpec, ...] = ()
     exact_balance: bool = False
+    buffer_limit: int | None = None  # bytes of a connection, None = Envoy's default
     api: bool = False
     patches: tuple[PatchSpec, ...] = ()
