@@ -233,7 +233,7 @@ _EFFECTIVE = {
     ApplyTo.EXTENSION_CONFIG: _ADDS,
 }
 
-# Names that Envoy's filters had before 1.14, which users still match on.
+# Names that Envoy's filters had before 1.14: nothing has them any more, so patches that match on them do nothing.
 CANONICAL = {
     "envoy.http_connection_manager": CONNECTION_MANAGER,
     "envoy.tcp_proxy": "envoy.filters.network.tcp_proxy",

@@ -197,7 +197,7 @@ def _is_json(value: Any) -> bool:
 
 
 def _renamed(name: str, path: str) -> Problem:
-    return _warning(path, f"{name!r} is a name of old versions of Envoy", f"write {CANONICAL[name]}")
+    return _warning(path, f"{name!r} is an old name, which no filter has", f"write {CANONICAL[name]}")
 
 
 def _warning(path: str, message: str, fix: str) -> Problem:

@@ -1,8 +1,8 @@
 """MERGE of EnvoyFilter: a message into another one of its type. Pure but for the message that is written to.
 
 Rules: protobuf's merge (scalars are written over, lists grow, entries of maps are replaced), with what Istio does
-otherwise: durations are replaced, and an Any is merged inside where both hold the same type. Wrapped scalars are
-replaced as well, as `false` and `0` would be lost.
+otherwise: durations are replaced, and an Any is merged inside where both hold the same type. So a `false` or `0` in a
+wrapper (BoolValue, UInt32Value, …) changes nothing, as it is not told from one that is not given.
 """
 
 from __future__ import annotations
@@ -14,17 +14,7 @@ from google.protobuf.message import Message
 from istiod.encode.patch import message_type
 from istiod.encode.wire import pack
 
-_WHOLE = frozenset(
-    f"google.protobuf.{name}"
-    for name in (
-        "Duration",
-        "Timestamp",
-        *(
-            f"{kind}Value"
-            for kind in ("Bool", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double", "String", "Bytes")
-        ),
-    )
-)
+_WHOLE = "google.protobuf.Duration"
 
 
 def merge(target: Message, value: Message, replace_lists: bool = False) -> None:
@@ -34,7 +24,7 @@ def merge(target: Message, value: Message, replace_lists: bool = False) -> None:
             _merge_many(target, field, said, replace_lists)
         elif field.message_type is None:
             setattr(target, field.name, said)
-        elif field.message_type.full_name in _WHOLE:
+        elif field.message_type.full_name == _WHOLE:
             getattr(target, field.name).CopyFrom(said)
         elif field.message_type.full_name == "google.protobuf.Any":
             merge_any(getattr(target, field.name), said, replace_lists)

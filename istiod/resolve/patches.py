@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from istiod.api.envoyfilter import CANONICAL, ApplyTo, ConfigPatch, EnvoyFilter, Operation, PatchContext, is_effective
+from istiod.api.envoyfilter import ApplyTo, ConfigPatch, EnvoyFilter, Operation, PatchContext, is_effective
 from istiod.api.kinds import Kind
 from istiod.resolve.attachment import policies_for
 from istiod.resolve.gateway_routes import route_name
@@ -233,7 +233,7 @@ def _listener_target(said: ConfigPatch) -> ListenerTarget:
     target = ListenerTarget(
         match.name,
         match.port_number,
-        CANONICAL.get(match.listener_filter, match.listener_filter),
+        match.listener_filter,
         (match.port_number,) if match.port_number else (),
     )
     chain = match.filter_chain
@@ -248,8 +248,8 @@ def _listener_target(said: ConfigPatch) -> ListenerTarget:
         transport_protocol=chain.transport_protocol,
         application_protocols=tuple(chain.application_protocols.split(",")) if chain.application_protocols else (),
         destination_port=chain.destination_port,
-        filter=CANONICAL.get(network, network),
-        sub_filter=CANONICAL.get(inner, inner),
+        filter=network,
+        sub_filter=inner,
     )
 
 

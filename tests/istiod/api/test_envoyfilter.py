@@ -200,10 +200,10 @@ def test_errors(spec: Any, code: str, path: str, message: str) -> None:
         (patch(filterClass="AUTHZ"), f"{PATH}.patch.filterClass",
          "counts only when an HTTP_FILTER is added with ADD"),
         (patch("NETWORK_FILTER", match=chain({"name": "envoy.tcp_proxy"})),
-         f"{PATH}.match.listener.filterChain.filter.name", "'envoy.tcp_proxy' is a name of old versions of Envoy"),
+         f"{PATH}.match.listener.filterChain.filter.name", "'envoy.tcp_proxy' is an old name, which no filter has"),
         (patch("HTTP_FILTER", match=chain({"name": HCM, "subFilter": {"name": "envoy.router"}})),
          f"{PATH}.match.listener.filterChain.filter.subFilter.name",
-         "'envoy.router' is a name of old versions of Envoy"),
+         "'envoy.router' is an old name, which no filter has"),
     ],
 )  # fmt: skip
 def test_warnings(spec: Any, path: str, message: str) -> None:

@@ -53,11 +53,10 @@ def test_lists_are_replaced_on_request() -> None:
     assert made["filters"] == [{"name": "y"}]
 
 
-def test_wrapped_false_and_zero_are_not_lost() -> None:
-    said = {"commonLbConfig": {"healthyPanicThreshold": {"value": 50}}, "perConnectionBufferLimitBytes": 7,
-            "trackTimeoutBudgets": True, "name": "a"}  # fmt: skip
-    made = merged(said, {"per_connection_buffer_limit_bytes": 0})
-    assert made["perConnectionBufferLimitBytes"] == 0
+def test_wrapped_zero_is_not_told_from_none() -> None:
+    said = {"perConnectionBufferLimitBytes": 7, "name": "a"}
+    assert merged(said, {"per_connection_buffer_limit_bytes": 0})["perConnectionBufferLimitBytes"] == 7
+    assert merged(said, {"per_connection_buffer_limit_bytes": 5})["perConnectionBufferLimitBytes"] == 5
 
 
 def test_messages_are_merged_inside() -> None:
