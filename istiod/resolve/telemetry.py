@@ -341,16 +341,17 @@ def _listener(snapshot: Snapshot, view: ProxyView, listener: ListenerSpec, servi
 
 def _chain(chain: FilterChainSpec, said: Told, side: WorkloadMode, service: ServiceOf) -> FilterChainSpec:
     handler = chain.handler
+    if chain.name.endswith("-blackhole"):  # the guard of a capture port tells nothing, as in Istio
+        return chain
     mutual = chain.tls is not None and chain.tls.require_client_certificate
     traffic = Traffic(side, mutual, _only(chain, service))
-    counted = said.metrics if not chain.name.endswith("-blackhole") else None
     if isinstance(handler, HttpConnection):
-        metrics = http_metrics(traffic, counted) if counted is not None else ()
+        metrics = http_metrics(traffic, said.metrics) if said.metrics is not None else ()
         logs = (*said.http_logs, *metrics)
         return replace(
             chain, handler=replace(handler, access_logs=logs, tracing=said.tracing, peers=_peers(said, traffic))
         )
-    metrics = tcp_metrics(traffic, counted) if counted is not None else ()
+    metrics = tcp_metrics(traffic, said.metrics) if said.metrics is not None else ()
     only_ended = any(log.event is LogEvent.CONNECTED for log in metrics)
     plain = tuple(replace(log, event=LogEvent.ENDED) if only_ended else log for log in said.tcp_logs)
     # Who called is known when the handshake is done; an upstream that is dialled before it would be counted without.
