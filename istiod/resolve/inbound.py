@@ -183,11 +183,10 @@ def _mode(snapshot: Snapshot, view: ProxyView, port: int) -> MtlsMode:
 def _skips(ports: tuple[InboundPort, ...], modes: dict[int, MtlsMode]) -> InspectorSkip:
     """Inspectors wait for the client's bytes, so they are off where no chain needs them: servers may speak first."""
     ending = {port.number for port in ports if port.tls is not None}
+    declared = {number for number in modes if not _sniffed(ports, number)}
+    plain = {number for number, mode in modes.items() if mode is MtlsMode.DISABLE and number not in ending}
     return InspectorSkip(
-        tls_inspector=tuple(
-            sorted(number for number, mode in modes.items() if mode is MtlsMode.DISABLE and number not in ending)
-        ),
-        http_inspector=tuple(sorted(number for number in modes if not _sniffed(ports, number))),
+        tls_inspector=tuple(sorted(plain | {CAPTURE_PORT})), http_inspector=tuple(sorted(declared | {CAPTURE_PORT}))
     )
 
 

@@ -24,10 +24,11 @@ SECRET, GATEWAY_SECRET = "kubernetes://", "kubernetes-gateway://"
 CA_SUFFIX = "-cacert"
 _SCHEMES = (SECRET, GATEWAY_SECRET, "configmap://", "builtin://", "invalid://")
 
-# Offered by the client so that the server's chains tell mesh traffic from an application's own TLS. The real protocol
-# follows where there is one: stock Envoy negotiates it, and Istio's names never go on the wire as a server's answer.
+# Offered by the client so that the server's chains tell mesh traffic from an application's own TLS. Istio's names never
+# go on the wire as a server's answer. HTTP/2 is negotiated by its real name; else servers go by the first bytes,
+# so that an upstream of HTTP/1.1 that an EnvoyFilter makes HTTP/2 is understood.
 ALPN_TCP = ("istio",)
-ALPN_HTTP1 = ("istio-http/1.1", "http/1.1")
+ALPN_HTTP1 = ("istio-http/1.1",)
 ALPN_HTTP2 = ("istio-h2", "h2")
 
 
