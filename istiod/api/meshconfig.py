@@ -50,9 +50,12 @@ class MeshOutboundMode(StrEnum):
 
 
 class MeshOutboundTrafficPolicy(Model):
-    """Calls to unknown destinations; the mesh's default lets them pass. `tls` is for those that are looked up."""
+    """Calls to unknown destinations. They pass where the mesh says nothing, but not where it says {} without a mode.
 
-    mode: MeshOutboundMode = MeshOutboundMode.ALLOW_ANY
+    `tls` is for those that are looked up.
+    """
+
+    mode: MeshOutboundMode = MeshOutboundMode.REGISTRY_ONLY
     tls: ClientTLSSettings | None = None
 
 
@@ -204,7 +207,7 @@ class MeshConfig(Model):
     access_log_file: str = ""
     access_log_format: str = ""
     access_log_encoding: AccessLogEncoding = AccessLogEncoding.TEXT
-    outbound_traffic_policy: MeshOutboundTrafficPolicy = MeshOutboundTrafficPolicy()
+    outbound_traffic_policy: MeshOutboundTrafficPolicy = MeshOutboundTrafficPolicy(mode=MeshOutboundMode.ALLOW_ANY)
     inbound_traffic_policy: InboundTrafficPolicy = InboundTrafficPolicy()
     enable_auto_mtls: bool = True
     locality_lb_setting: LocalityLoadBalancerSetting | None = None

@@ -87,7 +87,7 @@ def cluster_of(snapshot: Snapshot, view: ProxyView, upstream: Upstream) -> Clust
     """One upstream of a sidecar, ingress gateway or gRPC client."""
     mesh, service, policy = snapshot.mesh, upstream.service, upstream.policy
     defaults = profile(mesh.isthmus.defaults)
-    upgrade = mesh.h2_upgrade_policy is H2UpgradePolicy.UPGRADE and not service.external
+    upgrade = mesh.h2_upgrade_policy is H2UpgradePolicy.UPGRADE
     discovery = _discovery(view, service)
     outlier = outlier_of(policy, defaults) if discovery is Discovery.EDS or policy.outlier_detection else None
     balancing = balancing_of(policy, placement(snapshot, upstream, defaults), outlier, defaults)
