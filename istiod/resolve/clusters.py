@@ -225,6 +225,7 @@ def blackhole() -> ClusterSpec:
         10.0,
         LbSpec(LbPolicy.ROUND_ROBIN),
         HttpUpstream(HttpVersion.NONE),
+        alt_stat_name=f"{BLACKHOLE};",
         services=(ServiceRef(UNKNOWN, BLACKHOLE, UNKNOWN),),
         external=True,
     )
@@ -243,6 +244,7 @@ def passthrough(mesh: MeshConfig) -> ClusterSpec:
         http_of(pool, Protocol.AUTO),
         breakers=breakers_of(pool, NO_TRAFFIC_POLICY, ISTIO),
         keepalive=keepalive_of(pool, mesh),
+        alt_stat_name=f"{PASSTHROUGH};",
         services=(ServiceRef(UNKNOWN, PASSTHROUGH, UNKNOWN),),
         external=True,
     )

@@ -240,6 +240,7 @@ def _passthrough(view: ProxyView, mesh: MeshConfig) -> ClusterSpec:
         breakers=breakers_of(pool, NO_TRAFFIC_POLICY, ISTIO),
         keepalive=keepalive_of(pool, mesh),
         bind_addresses=_sources(view),
+        alt_stat_name="PassthroughCluster;",  # Istio's name for what passes through in both directions
     )
 
 

@@ -75,3 +75,15 @@ def test_the_meshs_default_pool_limits_what_goes_to_unknown_hosts(snapshot, view
     world = snapshot(defaultTrafficPolicy={"connectionPool": pool}, connectTimeout="5s")
     (found,) = (item for item in outbound_clusters(world, view(), []) if item.name == "PassthroughCluster")
     assert (found.breakers.max_requests, found.connect_timeout) == (3, 2.0)
+
+
+def test_what_passes_through_keeps_to_the_limits_of_the_mesh(snapshot, view):
+    def found(**mesh: Any) -> Any:
+        return outbound_clusters(snapshot(**mesh), view(), [])[-1]
+
+    assert (found().name, found().connect_timeout, found().keepalive) == ("PassthroughCluster", 10.0, None)
+    said = found(connectTimeout="1s", tcpKeepalive={"probes": 3})
+    assert (said.connect_timeout, said.keepalive.probes) == (1.0, 3)
+    pool = {"connectionPool": {"tcp": {"maxConnections": 7, "connectTimeout": "2s"}}}
+    limited = found(connectTimeout="1s", defaultTrafficPolicy=pool)
+    assert (limited.connect_timeout, limited.breakers.max_connections) == (2.0, 7)
