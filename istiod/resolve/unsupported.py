@@ -25,6 +25,7 @@ from istiod.snapshot import Snapshot
 IGNORED = "has no effect yet"
 NO_DEPLOYMENT = "has no effect, as nothing is deployed for a Gateway"
 NOT_IN_ISTIO = "has no effect, as in Istio, whose istiod does not follow it either"
+NOT_IN_ENVOY = "has no effect: stock Envoy cannot do it"
 AT_THE_END = "has no effect: bytes are counted when a connection ends"
 STILL_VERIFIED = "has no effect: certificates of clients are verified where the mode asks for them"
 CRL_FILE = "has no effect: a revocation list counts in the Secret of credentialName (ca.crl) only"

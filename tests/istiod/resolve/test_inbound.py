@@ -126,10 +126,7 @@ def test_inspectors_do_not_wait_where_the_server_may_speak_first(snapshot, view)
     ports = targets((8080, Protocol.HTTP), (9001, Protocol.TCP), (8088, Protocol.AUTO))
     assert inbound_listener(snapshot(), view(targets=ports)).skip.http_inspector == (8080, 9001, 15006)
     disabled = inbound_listener(snapshot(PA % "DISABLE"), view(targets=ports))
-    assert disabled.skip.tls_inspector == (8080, 8088, 9001)
-
-
-    assert disabled.skip.tls_inspector == (8080, 9001, 15006)
+    assert disabled.skip.tls_inspector == (8080, 8088, 9001, 15006)
 
 
 def test_upstreams_to_the_application(snapshot, view):
