@@ -21,8 +21,10 @@ from istiod.resolve.policy import (
     NO_TRAFFIC_POLICY,
     balancing_of,
     breakers_of,
+    connect_timeout_of,
     http_of,
     keepalive_of,
+    mesh_pool,
     outlier_of,
     upgrades_http,
 )
@@ -183,14 +185,9 @@ def _may_use_credentials(snapshot: Snapshot, view: ProxyView, service: Service) 
 
 
 def _connect_timeout(snapshot: Snapshot, upstream: Upstream, defaults: Profile) -> float:
-    pool = upstream.policy.connection_pool
-    if pool is not None and pool.tcp is not None and pool.tcp.connect_timeout:
-        return pool.tcp.connect_timeout
-    if snapshot.mesh.connect_timeout:
-        return snapshot.mesh.connect_timeout
-    if upstream.service.external:
-        return 10.0
-    return defaults.gateway_connect_timeout if snapshot.gateways else defaults.connect_timeout
+    inside = defaults.gateway_connect_timeout if snapshot.gateways else defaults.connect_timeout
+    default = 10.0 if upstream.service.external else inside
+    return connect_timeout_of(upstream.policy.connection_pool, snapshot.mesh, default)
 
 
 def _forwarding(snapshot: Snapshot, upstream: Upstream, defaults: Profile) -> ClusterSpec:
@@ -233,13 +230,11 @@ def blackhole() -> ClusterSpec:
 
 def passthrough(mesh: MeshConfig) -> ClusterSpec:
     """The upstream that goes where the application wanted to go, within the limits of the mesh's default policy."""
-    defaults, policy = profile(mesh.isthmus.defaults), mesh.default_traffic_policy
-    pool = policy.connection_pool if policy is not None else None
-    said = pool.tcp.connect_timeout if pool is not None and pool.tcp is not None else None
+    pool = mesh_pool(mesh)
     return ClusterSpec(
         PASSTHROUGH,
         Discovery.ORIGINAL_DST,
-        said or mesh.connect_timeout or max(defaults.connect_timeout, 10.0),
+        connect_timeout_of(pool, mesh),
         LbSpec(LbPolicy.CLUSTER_PROVIDED),
         http_of(pool, Protocol.AUTO),
         breakers=breakers_of(pool, NO_TRAFFIC_POLICY, ISTIO),

@@ -7,7 +7,7 @@ for gateways alone.
 from __future__ import annotations
 
 from istiod.api.proxysettings import ConnectionProfile, ConnectionSettings, EscapedSlashesAction, UnderscoresAction
-from istiod.resolve.specs.listener import ConnectionLimits
+from istiod.resolve.specs.listener import NO_LIMITS, ConnectionLimits
 from istiod.snapshot import Snapshot
 from istiod.view.proxy import ProxyType, ProxyView
 
@@ -37,6 +37,8 @@ def buffer_limit(snapshot: Snapshot, view: ProxyView) -> int | None:
 def connection_limits(snapshot: Snapshot, view: ProxyView) -> ConnectionLimits:
     """What every connection manager of a view keeps to."""
     said = _settings(snapshot, view)
+    if said is NO_SETTINGS:  # as nearly everywhere: one object for all listeners
+        return NO_LIMITS
     return ConnectionLimits(
         idle_timeout=said.http_idle_timeout,
         max_duration=said.http_max_connection_duration,

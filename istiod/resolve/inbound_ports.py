@@ -20,7 +20,15 @@ from istiod.api.sidecar import CaptureMode, Sidecar
 from istiod.registry.protocol import protocol_word
 from istiod.resolve.defaults import ISTIO
 from istiod.resolve.headers import keeps_case
-from istiod.resolve.policy import NO_TRAFFIC_POLICY, breakers_of, effective_policy, http_of, keepalive_of
+from istiod.resolve.policy import (
+    NO_TRAFFIC_POLICY,
+    breakers_of,
+    connect_timeout_of,
+    effective_policy,
+    http_of,
+    keepalive_of,
+    mesh_pool,
+)
 from istiod.resolve.scope import redirected
 from istiod.resolve.specs.cluster import (
     ClusterSpec,
@@ -108,10 +116,6 @@ def _declared_pool(snapshot: Snapshot, view: ProxyView, target: ServiceTarget) -
     return effective_policy(policy, None, target.port.number, snapshot.mesh.default_traffic_policy).connection_pool
 
 
-def _mesh_pool(mesh: MeshConfig) -> ConnectionPoolSettings | None:
-    return mesh.default_traffic_policy.connection_pool if mesh.default_traffic_policy is not None else None
-
-
 def _stat_name(snapshot: Snapshot, number: int, target: ServiceTarget) -> str:
     service = snapshot.services.get(target.service)
     return inbound_stat_name(snapshot.mesh, inbound_cluster_name(number), service, target.port)
@@ -137,7 +141,7 @@ def _ingress_ports(snapshot: Snapshot, view: ProxyView, sidecar: Sidecar) -> tup
             f"{host}/*",
             tuple(dict.fromkeys(_ref(snapshot, target.service) for target in serving)),
             ingress.default_endpoint,
-            pool or (_declared_pool(snapshot, view, serving[0]) if serving else _mesh_pool(snapshot.mesh)),
+            pool or (_declared_pool(snapshot, view, serving[0]) if serving else mesh_pool(snapshot.mesh)),
             ingress.bind,
             redirected(view) and ingress.capture_mode is not CaptureMode.NONE,
             ingress.tls,
@@ -201,7 +205,7 @@ def _cluster(view: ProxyView, mesh: MeshConfig, port: InboundPort) -> ClusterSpe
     return ClusterSpec(
         name=name,
         discovery=Discovery.ORIGINAL_DST,
-        connect_timeout=_connect_timeout(port.pool, mesh),
+        connect_timeout=connect_timeout_of(port.pool, mesh),
         lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
         http=http_of(port.pool, port.protocol),
         breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
@@ -218,7 +222,7 @@ def _static(name: str, mesh: MeshConfig, port: InboundPort, endpoint: EndpointSp
     return ClusterSpec(
         name=name,
         discovery=Discovery.STATIC,
-        connect_timeout=_connect_timeout(port.pool, mesh),
+        connect_timeout=connect_timeout_of(port.pool, mesh),
         lb=LbSpec(LbPolicy.ROUND_ROBIN),
         http=http_of(port.pool, port.protocol),
         breakers=breakers_of(port.pool, NO_TRAFFIC_POLICY, ISTIO),
@@ -230,11 +234,11 @@ def _static(name: str, mesh: MeshConfig, port: InboundPort, endpoint: EndpointSp
 
 
 def _passthrough(view: ProxyView, mesh: MeshConfig) -> ClusterSpec:
-    pool = _mesh_pool(mesh)
+    pool = mesh_pool(mesh)
     return ClusterSpec(
         name=INBOUND_PASSTHROUGH,
         discovery=Discovery.ORIGINAL_DST,
-        connect_timeout=_connect_timeout(pool, mesh),
+        connect_timeout=connect_timeout_of(pool, mesh),
         lb=LbSpec(LbPolicy.CLUSTER_PROVIDED),
         http=http_of(pool, Protocol.AUTO),
         breakers=breakers_of(pool, NO_TRAFFIC_POLICY, ISTIO),
@@ -246,8 +250,3 @@ def _passthrough(view: ProxyView, mesh: MeshConfig) -> ClusterSpec:
 
 def _sources(view: ProxyView) -> tuple[str, ...]:
     return (INBOUND_SOURCE,) * view.ipv4 + (INBOUND_SOURCE6,) * view.ipv6
-
-
-def _connect_timeout(pool: ConnectionPoolSettings | None, mesh: MeshConfig) -> float:
-    said = pool.tcp.connect_timeout if pool is not None and pool.tcp is not None else None
-    return said or mesh.connect_timeout or 10.0

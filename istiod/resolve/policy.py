@@ -246,6 +246,17 @@ def _version(protocol: Protocol, upgrade: bool) -> HttpVersion:
     return HttpVersion.DOWNSTREAM if protocol is Protocol.AUTO else HttpVersion.NONE
 
 
+def mesh_pool(mesh: MeshConfig) -> ConnectionPoolSettings | None:
+    """The pool of `MeshConfig.defaultTrafficPolicy`, which holds where no rule can say anything."""
+    return mesh.default_traffic_policy.connection_pool if mesh.default_traffic_policy is not None else None
+
+
+def connect_timeout_of(pool: ConnectionPoolSettings | None, mesh: MeshConfig, default: float = 10.0) -> float:
+    """Seconds that a connection to an upstream may take to come about: the pool's word, else the mesh's."""
+    said = pool.tcp.connect_timeout if pool is not None and pool.tcp is not None else None
+    return said or mesh.connect_timeout or default
+
+
 def keepalive_of(pool: ConnectionPoolSettings | None, mesh: MeshConfig) -> TcpKeepalive | None:
     """TCP keep-alive of upstream connections: the pool's, else the mesh's."""
     said = (pool.tcp.tcp_keepalive if pool and pool.tcp else None) or mesh.tcp_keepalive
